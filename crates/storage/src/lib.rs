@@ -1,0 +1,13 @@
+//! The contract between what takes samples, what holds them and what asks for them.
+//!
+//! Everything that holds series is a [`Queryable`]; everything that takes samples is an [`Appendable`]. The scraper knows only
+//! the second, PromQL and the HTTP API only the first. This crate holds no data and starts no task.
+
+mod append;
+mod select;
+
+pub use append::{AppendError, AppendOutcome, Appendable, ErrorClass, RejectReason, Rejection, SeriesSamples};
+pub use select::{
+    Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SelectStats, Series,
+    SeriesBatch, Shard,
+};
