@@ -39,7 +39,6 @@ fn map(file: &fs::File) -> io::Result<Map> {
     // never shortened while mapped (`set_len` refuses); readers look only at ranges that were written before they learned of
     // them. A failing disk can still raise SIGBUS: the price of not copying 200,000 chunks per query.
     let map = Arc::new(unsafe { MmapOptions::new().map(file)? });
-    map.advise(memmap2::Advice::Random)?;
     Ok(Map { bytes: Bytes::from_owner(Owner(map.clone())), map })
 }
 
