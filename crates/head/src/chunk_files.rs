@@ -121,7 +121,13 @@ impl ChunkFiles {
 
     /// Stores an encoded chunk. A disk that cannot be written keeps it in memory and is tried again: the samples are in the log,
     /// which refuses more of them while the disk is full, so this is bounded.
-    pub(crate) fn append(&self, mint: i64, maxt: i64, encoding: ChunkEncoding, data: &[u8]) -> Result<SealedChunk, Error> {
+    pub(crate) fn append(
+        &self,
+        mint: i64,
+        maxt: i64,
+        encoding: ChunkEncoding,
+        data: &[u8],
+    ) -> Result<SealedChunk, Error> {
         let mut inner = self.inner.lock();
         let record_bytes = (RECORD_HEADER_BYTES + data.len()) as u64;
         let number = match inner.current {
@@ -174,7 +180,7 @@ impl ChunkFiles {
             let written = inner.end - inner.buffer.len() as u64;
             if inner.current == Some(chunk.file()) && offset >= written {
                 let at = usize::try_from(offset - written).expect("the buffer is in memory");
-                (None, Bytes::copy_from_slice(&record_at(&inner.buffer, at).ok_or_else(|| damaged("length"))?))
+                (None, Bytes::copy_from_slice(record_at(&inner.buffer, at).ok_or_else(|| damaged("length"))?))
             } else {
                 let file = inner.files.get(&chunk.file()).ok_or_else(|| damaged("the file is gone"))?;
                 (Some(file.file.clone()), Bytes::new())
@@ -296,8 +302,9 @@ mod tests {
         for disk in disks {
             let files = ChunkFiles::open(disk.clone(), &dir, &BTreeMap::new()).unwrap();
             let data = |i: usize| vec![i as u8; 1 + i % 300];
-            let refs: Vec<_> =
-                (0..3000).map(|i| files.append(i as i64, i as i64 + 5, ChunkEncoding::Xor, &data(i)).unwrap()).collect();
+            let refs: Vec<_> = (0..3000)
+                .map(|i| files.append(i as i64, i as i64 + 5, ChunkEncoding::Xor, &data(i)).unwrap())
+                .collect();
             for (i, r) in refs.iter().enumerate() {
                 assert_eq!(files.read(*r).unwrap(), (ChunkEncoding::Xor, Bytes::from(data(i))));
             }

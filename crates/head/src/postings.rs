@@ -198,8 +198,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn matcher() -> impl Strategy<Value = Matcher> {
-        let op = prop_oneof![Just(MatchOp::Equal), Just(MatchOp::NotEqual), Just(MatchOp::Regex), Just(MatchOp::NotRegex)];
-        let value = prop_oneof!["[ab]{0,2}", Just("a|b".to_owned()), Just("a.*".to_owned()), Just(".*".to_owned()), Just(".+".to_owned())];
+        let op =
+            prop_oneof![Just(MatchOp::Equal), Just(MatchOp::NotEqual), Just(MatchOp::Regex), Just(MatchOp::NotRegex)];
+        let value = prop_oneof![
+            "[ab]{0,2}",
+            Just("a|b".to_owned()),
+            Just("a.*".to_owned()),
+            Just(".*".to_owned()),
+            Just(".+".to_owned())
+        ];
         ("[xyz]", op, value).prop_map(|(n, op, v)| Matcher::new(&n, op, &v).unwrap())
     }
 

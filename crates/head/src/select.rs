@@ -182,7 +182,8 @@ fn has_samples(s: &MemSeries, range: TimeRange) -> bool {
     let open = s.open.first_timestamp().zip(s.open.last()).is_some_and(|(a, (b, _))| overlaps(a, b, range));
     let sealed = || s.sealed.iter().any(|c| overlaps(c.mint(), c.maxt(), range));
     let late = |l: &Late| {
-        l.chunks.iter().any(|c| overlaps(c.mint(), c.maxt(), range)) || l.samples.iter().any(|x| overlaps(x.0, x.0, range))
+        l.chunks.iter().any(|c| overlaps(c.mint(), c.maxt(), range))
+            || l.samples.iter().any(|x| overlaps(x.0, x.0, range))
     };
     open || sealed() || s.late.as_deref().is_some_and(late)
 }
@@ -243,11 +244,11 @@ impl Selection {
             if sealed_since {
                 let at = (v.sealed as usize).checked_sub(s.dropped as usize);
                 cut = at.and_then(|at| s.sealed.get(at)).filter(in_range).map(|c| (*c, v.open_samples));
-            } else if let (Some(mint), Some((maxt, _))) = (s.open.first_timestamp(), s.open.last()) {
-                if overlaps(mint, maxt, range) {
-                    let data = if self.with_chunks { first_samples(s.open.bytes(), v.open_samples) } else { Bytes::new() };
-                    chunks.push(chunk(mint, maxt, data));
-                }
+            } else if let Some((mint, (maxt, _))) =
+                s.open.first_timestamp().zip(s.open.last()).filter(|(a, (b, _))| overlaps(*a, *b, range))
+            {
+                let data = if self.with_chunks { first_samples(s.open.bytes(), v.open_samples) } else { Bytes::new() };
+                chunks.push(chunk(mint, maxt, data));
             }
         }
         if let Some(late) = &s.late {

@@ -1,6 +1,6 @@
 //! One series in memory: the open chunk, references to sealed ones, and samples that came late.
 
-use chunkenc::{XorDecoder, XorEncoder};
+use chunkenc::XorEncoder;
 use model::{Labels, SeriesId, join_values};
 use storage::ChunkEncoding;
 
@@ -66,8 +66,8 @@ impl MemSeries {
             }
             _ => {}
         }
-        if let Some(first) = self.open.first_timestamp() {
-            let crosses = first.div_euclid(CHUNK_ALIGN_MS) != t.div_euclid(CHUNK_ALIGN_MS);
+        if let Some((last, _)) = self.open.last() {
+            let crosses = last.div_euclid(CHUNK_ALIGN_MS) != t.div_euclid(CHUNK_ALIGN_MS);
             if crosses || self.open.sample_count() >= CHUNK_SAMPLES_MAX {
                 self.seal(files)?;
             }
@@ -164,19 +164,10 @@ pub(crate) fn encode_sorted(samples: &mut Vec<(i64, f64)>) -> Vec<(i64, i64, Xor
         for part in slot.chunks(usize::from(CHUNK_SAMPLES_MAX)) {
             let mut encoder = XorEncoder::new();
             part.iter().for_each(|(t, v)| encoder.append(*t, *v));
-            let (first, last) = (part.first().expect("chunks are not empty"), part.last().expect("chunks are not empty"));
+            let (first, last) =
+                (part.first().expect("chunks are not empty"), part.last().expect("chunks are not empty"));
             chunks.push((first.0, last.0, encoder));
         }
     }
     chunks
-}
-
-/// Decodes a chunk into samples.
-pub(crate) fn decode(data: &[u8]) -> Result<Vec<(i64, f64)>, chunkenc::DecodeError> {
-    let mut decoder = XorDecoder::new(data)?;
-    let mut out = Vec::with_capacity(usize::from(decoder.sample_count()));
-    while let Some(sample) = decoder.next()? {
-        out.push(sample);
-    }
-    Ok(out)
 }

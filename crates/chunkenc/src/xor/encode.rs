@@ -121,6 +121,13 @@ impl XorEncoder {
         self.bytes.capacity()
     }
 
+    /// Starts an empty chunk in the memory of this one.
+    pub fn clear(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        *self = XorEncoder { bytes, ..XorEncoder::new() };
+    }
+
     /// Gives back memory that the chunk does not use, for one that is not expected to grow soon.
     pub fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
