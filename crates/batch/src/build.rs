@@ -3,7 +3,7 @@
 use model::{Labels, Metadata, MetricType, PartitionId, SeriesId, TenantId};
 
 use crate::varint::{put_uvarint, put_varint};
-use crate::{BatchHeader, VERSION, kind};
+use crate::{BatchHeader, HEADER_BYTES, VERSION, kind};
 
 /// Collects one batch. Reused from batch to batch, it allocates nothing in the steady state.
 #[derive(Debug, Default)]
@@ -11,7 +11,14 @@ pub struct BatchBuilder {
     /// Only the first `used` sections belong to the batch being built.
     sections: Vec<SectionBuilder>,
     used: usize,
+    /// Upper bound on the bytes of the sections.
+    bytes: usize,
 }
+
+/// Bytes of a section besides tenant and columns' contents: counts, and kind and length of four columns.
+const SECTION_BYTES: usize = 1 + 4 + 1 + 4 * 5 + 8;
+/// Most bytes that a sample can take: an id, its count, a timestamp, a value.
+const SAMPLE_BYTES_MAX: usize = 16 + 5 + 10 + 8;
 
 #[derive(Debug, Default)]
 struct SectionBuilder {
@@ -72,12 +79,6 @@ impl SectionBuilder {
         self.values.extend_from_slice(&value.to_bits().to_le_bytes());
     }
 
-    fn byte_len(&self) -> usize {
-        let columns = self.definitions.len() + self.exemplars.len() + self.metadata.len();
-        let floats = self.ids.len() + self.run_counts.len() + 10 + self.timestamps.len() + self.values.len();
-        64 + self.tenant.as_ref().map_or(0, |t| t.as_str().len()) + columns + floats
-    }
-
     fn write(&mut self, out: &mut Vec<u8>) {
         self.close_run();
         let tenant = self.tenant.as_ref().expect("a used section has a tenant").as_str();
@@ -134,7 +135,7 @@ impl BatchBuilder {
 
     /// An upper bound on the bytes that [`BatchBuilder::finish`] would write now.
     pub fn byte_len_max(&self) -> usize {
-        64 + self.sections[..self.used].iter().map(SectionBuilder::byte_len).sum::<usize>()
+        HEADER_BYTES + self.bytes
     }
 
     fn section(&mut self, tenant: &TenantId, partition: PartitionId) -> &mut SectionBuilder {
@@ -146,6 +147,7 @@ impl BatchBuilder {
                     self.sections.push(SectionBuilder::default());
                 }
                 self.sections[self.used].reset(tenant, partition);
+                self.bytes += SECTION_BYTES + tenant.as_str().len();
                 self.used += 1;
                 self.used - 1
             }
@@ -155,6 +157,7 @@ impl BatchBuilder {
 
     /// Says what `id` means.
     pub fn define(&mut self, tenant: &TenantId, partition: PartitionId, id: SeriesId, packed_labels: &[u8]) {
+        self.bytes += 16 + 4 + packed_labels.len();
         let out = &mut self.section(tenant, partition).definitions;
         out.extend_from_slice(&id.0.to_le_bytes());
         put_bytes(out, packed_labels);
@@ -162,6 +165,7 @@ impl BatchBuilder {
 
     /// One float sample.
     pub fn push(&mut self, tenant: &TenantId, partition: PartitionId, id: SeriesId, timestamp: i64, value: f64) {
+        self.bytes += SAMPLE_BYTES_MAX;
         self.section(tenant, partition).push(id, timestamp, value);
     }
 
@@ -175,6 +179,7 @@ impl BatchBuilder {
         value: f64,
         labels: &Labels,
     ) {
+        self.bytes += 16 + 8 + 8 + 4 + labels.as_packed().len();
         let out = &mut self.section(tenant, partition).exemplars;
         out.extend_from_slice(&id.0.to_le_bytes());
         out.extend_from_slice(&timestamp.to_le_bytes());
@@ -184,6 +189,7 @@ impl BatchBuilder {
 
     /// Metadata of the metric family `name`.
     pub fn metadata(&mut self, tenant: &TenantId, partition: PartitionId, name: &str, metadata: &Metadata) {
+        self.bytes += 1 + 12 + name.len() + metadata.help.len() + metadata.unit.len();
         let out = &mut self.section(tenant, partition).metadata;
         out.push(type_code(metadata.metric_type));
         for text in [name, &metadata.help, &metadata.unit] {
@@ -202,12 +208,13 @@ impl BatchBuilder {
         for section in &mut self.sections[..self.used] {
             section.write(out);
         }
-        self.used = 0;
+        self.clear();
     }
 
     /// Forgets what was put in.
     pub fn clear(&mut self) {
         self.used = 0;
+        self.bytes = 0;
     }
 }
 

@@ -26,6 +26,9 @@ pub use parse::{Batch, Column, Definition, ExemplarEntry, FloatColumn, MetadataE
 /// Longest batch: bounds the memory for one message and one record of the log.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes before the first section.
+pub(crate) const HEADER_BYTES: usize = 1 + 4 + 8 + 8 + 8 + 4;
+
 /// Layout version.
 pub(crate) const VERSION: u8 = 1;
 

@@ -23,7 +23,7 @@ fn open(disk: &SimDisk, from: u64) -> (Log, Vec<String>) {
 
 fn append(log: &mut Log, texts: &[&str]) {
     for t in texts {
-        log.append(t.as_bytes());
+        log.append(t.as_bytes(), b"");
     }
     log.write().unwrap();
 }
@@ -95,7 +95,7 @@ fn a_full_disk_takes_the_records_back() {
     let (mut log, _) = open(&disk, 1);
     append(&mut log, &["a"]);
     disk.set_capacity(Some(disk.used_bytes() + 10));
-    log.append(b"b");
+    log.append(b"b", b"");
     assert!(log.write().unwrap_err().is_full_disk());
     assert_eq!(log.last(), 1);
     disk.set_capacity(None);
@@ -111,7 +111,7 @@ fn a_failed_sync_poisons_the_log() {
     append(&mut log, &["a"]);
     disk.fail_after_syncs(0);
     assert!(log.sync().is_err());
-    log.append(b"b");
+    log.append(b"b", b"");
     assert!(matches!(log.write(), Err(crate::Error::Poisoned)));
 }
 
@@ -130,7 +130,7 @@ proptest! {
             match what {
                 0 | 1 => {
                     appended += 1;
-                    log.append(format!("{appended}{}", "x".repeat(*len)).as_bytes());
+                    log.append(appended.to_string().as_bytes(), "x".repeat(*len).as_bytes());
                 }
                 2 => log.write().unwrap(),
                 _ => {

@@ -113,17 +113,20 @@ impl Log {
         self.buffer.len()
     }
 
-    /// Appends a record to the buffer; it is neither written nor durable yet.
-    pub fn append(&mut self, payload: &[u8]) -> Position {
-        assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a payload of {} bytes", payload.len());
+    /// Appends a record, whose payload is given in two parts, to the buffer; it is neither written nor durable yet.
+    pub fn append(&mut self, front: &[u8], rest: &[u8]) -> Position {
+        let payload_bytes = front.len() + rest.len();
+        assert!(payload_bytes <= PAYLOAD_BYTES_MAX, "a payload of {payload_bytes} bytes");
         self.last += 1;
         self.buffered += 1;
-        let len = u32::try_from(payload.len()).expect("PAYLOAD_BYTES_MAX fits");
-        self.buffer.reserve(RECORD_HEADER_BYTES + payload.len());
+        let len = u32::try_from(payload_bytes).expect("PAYLOAD_BYTES_MAX fits");
+        let crc = crc32c::crc32c_append(checksum(self.last, front), rest);
+        self.buffer.reserve(RECORD_HEADER_BYTES + payload_bytes);
         self.buffer.extend_from_slice(&len.to_le_bytes());
-        self.buffer.extend_from_slice(&checksum(self.last, payload).to_le_bytes());
+        self.buffer.extend_from_slice(&crc.to_le_bytes());
         self.buffer.extend_from_slice(&self.last.to_le_bytes());
-        self.buffer.extend_from_slice(payload);
+        self.buffer.extend_from_slice(front);
+        self.buffer.extend_from_slice(rest);
         self.last
     }
 
