@@ -153,8 +153,9 @@ impl Head {
     /// Whether the batch defines an id under which other labels are held.
     pub fn conflicting_definition(&self, batch: &Batch) -> Option<SeriesId> {
         for section in batch.sections() {
-            let tenant = self.tenant(&section.tenant)?;
-            let partition = tenant.partitions.get(section.partition.0 as usize)?.lock();
+            let Some(tenant) = self.tenant(&section.tenant) else { continue };
+            let Some(partition) = tenant.partitions.get(section.partition.0 as usize) else { continue };
+            let partition = partition.lock();
             for column in section.columns() {
                 if let Column::Definitions(definitions) = column {
                     for d in definitions {

@@ -1,0 +1,61 @@
+//! Reading an ingester: the head behind the contract of `storage`.
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use head::Order;
+use storage::{LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SeriesBatch};
+use tokio::sync::mpsc;
+
+use crate::Ingester;
+
+/// Batches read ahead of whoever evaluates them.
+const READ_AHEAD: usize = 2;
+
+impl Queryable for Ingester {
+    fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
+        let head = self.head().clone();
+        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        // Selecting is CPU work and holds locks: not for the reactor's threads. A reader that goes away closes the channel.
+        tokio::task::spawn_blocking(move || {
+            let mut selection = match head.select(&request, Order::Id) {
+                Ok(selection) => selection,
+                Err(e) => return drop(sender.blocking_send(Err(e))),
+            };
+            loop {
+                let item = match selection.next_batch() {
+                    Ok(None) => return,
+                    Ok(Some(batch)) => Ok(batch),
+                    Err(e) => Err(e),
+                };
+                let failed = item.is_err();
+                if sender.blocking_send(item).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed()
+    }
+
+    fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        let head = self.head().clone();
+        blocking(move || head.label_names(&query))
+    }
+
+    fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        let (head, name) = (self.head().clone(), name.to_owned());
+        blocking(move || head.label_values(&name, &query))
+    }
+}
+
+fn blocking(
+    f: impl FnOnce() -> Vec<String> + Send + 'static,
+) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+    async move {
+        match tokio::task::spawn_blocking(f).await {
+            Ok(values) => Ok(LabelQueryAnswer { values, warnings: Vec::new() }),
+            Err(e) => Err(SelectError::Unavailable(e.to_string())),
+        }
+    }
+    .boxed()
+}
