@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::glob::Glob;
 use crate::shape;
 use crate::syntax::{self, Flags};
+use crate::unicode::ClassNames;
 
 /// Memory of one automaton's NFA: the other automata and the scratch memory of a search are a few times that at most.
 const NFA_BYTES_MAX: usize = 10 << 20;
@@ -52,7 +53,7 @@ enum Use {
 
 impl Compiled {
     pub(crate) fn matcher(pattern: &str) -> Result<Compiled, Error> {
-        let parsed = syntax::parse(pattern.as_bytes(), DOT_ALL)?;
+        let parsed = syntax::parse(pattern.as_bytes(), DOT_ALL, ClassNames::Exact)?;
         if parsed.too_deep_to_enclose {
             // Prometheus prints what it has parsed between the anchors and parses that.
             return Err(Error::new(ErrorKind::NestingDepth, format!("^(?s:{pattern})$").as_bytes()));
@@ -65,7 +66,7 @@ impl Compiled {
             return Compiled::matcher(pattern);
         }
         if pattern.iter().any(|b| br"\.+*?()[]{}^$".contains(b)) {
-            syntax::parse(pattern, DOT_ALL)?;
+            syntax::parse(pattern, DOT_ALL, ClassNames::Exact)?;
         }
         // Alternatives that are not UTF-8 match no text of ours.
         let texts = pattern.split(|&b| b == b'|').filter_map(|text| std::str::from_utf8(text).ok());
@@ -76,7 +77,7 @@ impl Compiled {
 
     pub(crate) fn wrapped(pattern: &str) -> Result<Compiled, Error> {
         let whole = format!("^(?s:{pattern})$");
-        let parsed = syntax::parse(whole.as_bytes(), PLAIN)?;
+        let parsed = syntax::parse(whole.as_bytes(), PLAIN, ClassNames::Loose)?;
         match body(parsed.hir) {
             Ok(body) => Compiled::anchored(pattern.to_owned(), whole.as_bytes(), body, parsed.names, Use::Replacing),
             Err(hir) => Compiled::floating(pattern.to_owned(), whole.as_bytes(), hir, parsed.names),
@@ -84,7 +85,7 @@ impl Compiled {
     }
 
     pub(crate) fn unanchored(pattern: &str) -> Result<Compiled, Error> {
-        let parsed = syntax::parse(pattern.as_bytes(), PLAIN)?;
+        let parsed = syntax::parse(pattern.as_bytes(), PLAIN, ClassNames::Loose)?;
         Compiled::floating(pattern.to_owned(), pattern.as_bytes(), parsed.hir, parsed.names)
     }
 

@@ -1,8 +1,7 @@
 //! Go's `regexp/syntax` with the flags `Perl`: text to `Hir`. It accepts what Go accepts, refuses what Go refuses, and says so
 //! in Go's words. It builds no automaton.
 //!
-//! The version of the syntax is the one that Prometheus 3.14 uses (`grafana/regexp`): class names as they are written, without
-//! aliases. Surrogates may be named in a pattern and match nothing.
+//! Go 1.26 and the copy of an older parser with which Prometheus reads matchers differ in the names of classes alone. Surrogates may be named in a pattern and match nothing.
 
 mod class;
 mod escape;
@@ -11,7 +10,7 @@ mod item;
 use regex_syntax::hir::{Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, Look};
 
 use crate::error::{Error, ErrorKind};
-use crate::unicode;
+use crate::unicode::{self, ClassNames};
 use escape::{escape, take_char};
 use item::Item;
 
@@ -97,6 +96,7 @@ struct Operator<'p> {
 struct Parser<'p> {
     whole: &'p [u8],
     flags: Flags,
+    class_names: ClassNames,
     /// Never empty; the first is the outermost level.
     frames: Vec<Frame>,
     names: Vec<Option<Box<str>>>,
@@ -105,9 +105,10 @@ struct Parser<'p> {
 }
 
 /// Parses `pattern`.
-pub(crate) fn parse(pattern: &[u8], flags: Flags) -> Result<Parsed, Error> {
+pub(crate) fn parse(pattern: &[u8], flags: Flags, class_names: ClassNames) -> Result<Parsed, Error> {
     let frames = vec![Frame::new(flags, None)];
-    let mut parser = Parser { whole: pattern, flags, frames, names: vec![None], class_ranges: 0, moves: 0 };
+    let mut parser =
+        Parser { whole: pattern, flags, class_names, frames, names: vec![None], class_ranges: 0, moves: 0 };
     parser.run()?;
     let mut outermost = parser.frames.pop().expect("the outermost level is never popped before");
     if !parser.frames.is_empty() {
@@ -154,7 +155,7 @@ impl<'p> Parser<'p> {
                     &rest[1..]
                 }
                 b'[' => {
-                    let (class, after) = class::bracketed(rest, self.flags.fold)?;
+                    let (class, after) = class::bracketed(rest, self.flags.fold, self.class_names)?;
                     self.push_class(class)?;
                     after
                 }
@@ -223,7 +224,7 @@ impl<'p> Parser<'p> {
             _ => {}
         }
         let fold = self.flags.fold;
-        if let Some((class, rest)) = class::unicode(text, fold)?.or_else(|| class::perl(text, fold)) {
+        if let Some((class, rest)) = class::unicode(text, fold, self.class_names)?.or_else(|| class::perl(text, fold)) {
             self.push_class(class)?;
             return Ok(rest);
         }

@@ -38,6 +38,31 @@ const CATEGORIES: &[&str] = &[
     "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs",
 ];
 
+/// Other names of categories, as [`canonical`] makes them; sorted.
+#[rustfmt::skip]
+const ALIASES: &[(&str, &str)] = &[
+    ("Casedletter", "LC"), ("Closepunctuation", "Pe"), ("Cntrl", "Cc"), ("Combiningmark", "M"),
+    ("Connectorpunctuation", "Pc"), ("Control", "Cc"), ("Currencysymbol", "Sc"), ("Dashpunctuation", "Pd"),
+    ("Decimalnumber", "Nd"), ("Digit", "Nd"), ("Enclosingmark", "Me"), ("Finalpunctuation", "Pf"), ("Format", "Cf"),
+    ("Initialpunctuation", "Pi"), ("Letter", "L"), ("Letternumber", "Nl"), ("Lineseparator", "Zl"),
+    ("Lowercaseletter", "Ll"), ("Mark", "M"), ("Mathsymbol", "Sm"), ("Modifierletter", "Lm"),
+    ("Modifiersymbol", "Sk"), ("Nonspacingmark", "Mn"), ("Number", "N"), ("Openpunctuation", "Ps"), ("Other", "C"),
+    ("Otherletter", "Lo"), ("Othernumber", "No"), ("Otherpunctuation", "Po"), ("Othersymbol", "So"),
+    ("Paragraphseparator", "Zp"), ("Privateuse", "Co"), ("Punct", "P"), ("Punctuation", "P"), ("Separator", "Z"),
+    ("Spaceseparator", "Zs"), ("Spacingmark", "Mc"), ("Surrogate", "Cs"), ("Symbol", "S"), ("Titlecaseletter", "Lt"),
+    ("Unassigned", "Cn"), ("Uppercaseletter", "Lu"),
+];
+
+/// Which names of classes are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClassNames {
+    /// As they are written in the tables: Go before 1.25, and the copy of its parser that Prometheus has for matchers.
+    Exact,
+    /// In any case, with or without `_`, `-` and spaces, and by aliases: Go since 1.25. Scripts whose own names have an
+    /// underscore or a second capital are then unknown to Go, and so they are here.
+    Loose,
+}
+
 /// Those to which Go adds the case variants of their members under `(?i)`: it has no entry for the others, not even for `LC`.
 const FOLDED: &[&str] = &["Common", "Greek", "Inherited", "L", "Ll", "Lt", "Lu", "M", "Mn"];
 
@@ -69,8 +94,43 @@ pub(crate) fn any() -> ClassUnicode {
     ClassUnicode::new([ClassUnicodeRange::new('\0', char::MAX)])
 }
 
+/// A capital, small letters, nothing between them: how Go looks names up.
+fn canonical(name: &str) -> String {
+    let mut canonical = String::with_capacity(name.len());
+    for c in name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')) {
+        canonical.push(if canonical.is_empty() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() });
+    }
+    canonical
+}
+
 /// The class that Go calls `\p{name}`; `fold` where `(?i)` is on.
-pub(crate) fn named(name: &str, fold: bool) -> Option<ClassUnicode> {
+pub(crate) fn named(name: &str, fold: bool, names: ClassNames) -> Option<ClassUnicode> {
+    if names == ClassNames::Exact {
+        return exactly_named(name, fold);
+    }
+    let name = canonical(name);
+    match name.as_str() {
+        "Assigned" => {
+            let mut class = exactly_named("Cn", fold)?;
+            class.negate();
+            Some(class)
+        }
+        "Ascii" => {
+            let mut class = ClassUnicode::new([ClassUnicodeRange::new('\0', '\x7f')]);
+            if fold {
+                add_folds(&mut class);
+            }
+            Some(class)
+        }
+        "Lc" => exactly_named("LC", fold),
+        name => exactly_named(name, fold).or_else(|| {
+            let at = ALIASES.binary_search_by(|(alias, _)| (*alias).cmp(name)).ok()?;
+            exactly_named(ALIASES[at].1, fold)
+        }),
+    }
+}
+
+fn exactly_named(name: &str, fold: bool) -> Option<ClassUnicode> {
     if name == "Any" {
         return Some(any());
     }

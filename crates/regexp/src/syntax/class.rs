@@ -4,7 +4,7 @@ use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 use super::escape::{escape, take_char};
 use crate::error::{Error, ErrorKind};
-use crate::unicode;
+use crate::unicode::{self, ClassNames};
 
 /// A class of ASCII characters by inclusive ranges.
 type Ranges = &'static [(char, char)];
@@ -66,7 +66,7 @@ pub(super) fn perl(text: &[u8], fold: bool) -> Option<(ClassUnicode, &[u8])> {
 }
 
 /// `\pL`, `\p{Greek}`, `\P{^Greek}` at the start of `text`, and what follows; `None` where `text` starts otherwise.
-pub(super) fn unicode(text: &[u8], fold: bool) -> Result<Option<(ClassUnicode, &[u8])>, Error> {
+pub(super) fn unicode(text: &[u8], fold: bool, names: ClassNames) -> Result<Option<(ClassUnicode, &[u8])>, Error> {
     let mut negated = match text {
         [b'\\', b'p', ..] => false,
         [b'\\', b'P', ..] => true,
@@ -91,7 +91,7 @@ pub(super) fn unicode(text: &[u8], fold: bool) -> Result<Option<(ClassUnicode, &
         negated = !negated;
         name = rest;
     }
-    let Some(mut class) = unicode::named(name, fold) else {
+    let Some(mut class) = unicode::named(name, fold, names) else {
         return Err(Error::new(ErrorKind::InvalidCharRange, whole));
     };
     if negated {
@@ -119,7 +119,7 @@ fn check_utf8(bytes: &[u8]) -> Result<&str, Error> {
 }
 
 /// A class in brackets at the start of `text`, and what follows.
-pub(super) fn bracketed(text: &[u8], fold: bool) -> Result<(ClassUnicode, &[u8]), Error> {
+pub(super) fn bracketed(text: &[u8], fold: bool, names: ClassNames) -> Result<(ClassUnicode, &[u8]), Error> {
     let mut rest = &text[1..];
     let negated = rest.first() == Some(&b'^');
     if negated {
@@ -133,7 +133,7 @@ pub(super) fn bracketed(text: &[u8], fold: bool) -> Result<(ClassUnicode, &[u8])
         let posix_class = if rest.len() > 2 && rest.starts_with(b"[:") { posix(rest, fold)? } else { None };
         let found = match posix_class {
             Some(found) => Some(found),
-            None => unicode(rest, fold)?.or_else(|| perl(rest, fold)),
+            None => unicode(rest, fold, names)?.or_else(|| perl(rest, fold)),
         };
         if let Some((class, after)) = found {
             named.union(&class);
