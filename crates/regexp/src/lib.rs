@@ -191,3 +191,6 @@ impl<'t> Captures<'_, 't> {
 
 /// The engine with groups, made when it is first needed.
 type LazyEngine = OnceLock<Option<meta::Regex>>;
+
+#[cfg(test)]
+mod tests;

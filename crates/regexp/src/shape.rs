@@ -90,7 +90,7 @@ impl Texts {
                         texts = texts.or(power.clone())?;
                     }
                 }
-                Some(texts)
+                (*max == 1 || texts.list.len() <= PRODUCT_MAX).then_some(texts)
             }
             HirKind::Repetition(_) => None,
         }

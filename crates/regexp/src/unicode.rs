@@ -213,3 +213,6 @@ fn query(pattern: &str) -> ClassUnicode {
         other => unreachable!("{pattern} is a class and not {other:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
