@@ -77,9 +77,12 @@ pub struct AppendOutcome {
     pub rejections: Vec<Rejection>,
 }
 
-/// Why nothing is known to be durable: the caller tries again, which does no harm.
+/// Why nothing is known to be durable. Trying again does no harm, and helps unless the request is malformed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
+    /// The request cannot be read; nothing of it was stored.
+    #[error("{0}")]
+    Malformed(String),
     /// A bound on bytes in flight was reached.
     #[error("too many bytes in flight (limit {limit_bytes})")]
     Overload {
@@ -95,6 +98,7 @@ impl AppendError {
     /// Whose fault, and whether to try again.
     pub fn class(&self) -> ErrorClass {
         match self {
+            AppendError::Malformed(_) => ErrorClass::Caller,
             AppendError::Overload { .. } => ErrorClass::Overload,
             AppendError::Unavailable(_) => ErrorClass::Unavailable,
         }

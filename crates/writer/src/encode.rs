@@ -25,8 +25,8 @@ pub struct Admission {
 
 /// Samples that can be walked more than once: again when a replica asks for definitions.
 pub trait SampleSource {
-    /// Gives everything to `sink`.
-    fn walk(&self, sink: &mut SampleSink<'_>);
+    /// Gives everything to `sink`. On an error, which says what is wrong with the source, nothing is sent.
+    fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String>;
 }
 
 /// Takes samples and makes batches of them.

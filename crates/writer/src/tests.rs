@@ -56,12 +56,13 @@ impl Held {
 struct Series(Vec<(Labels, Vec<(i64, f64)>)>);
 
 impl SampleSource for Series {
-    fn walk(&self, sink: &mut SampleSink<'_>) {
+    fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
         for (labels, samples) in &self.0 {
             if let Some(id) = sink.series(labels, samples.len() as u64) {
                 samples.iter().for_each(|(t, v)| sink.sample(id, *t, *v));
             }
         }
+        Ok(())
     }
 }
 

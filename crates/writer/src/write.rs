@@ -97,7 +97,7 @@ impl Writer {
         admission: Admission,
     ) -> Result<AppendOutcome, AppendError> {
         for _ in 0..ATTEMPTS_MAX {
-            let encoded = self.encode(tenant, source, admission);
+            let encoded = self.encode(tenant, source, admission)?;
             let mut outcome = AppendOutcome {
                 stored_samples: 0,
                 stored_exemplars: encoded.exemplar_count,
@@ -111,7 +111,12 @@ impl Writer {
         Err(AppendError::Unavailable("the replica keeps asking for definitions".to_owned()))
     }
 
-    fn encode(&self, tenant: &TenantId, source: &(impl SampleSource + ?Sized), admission: Admission) -> Encoded {
+    fn encode(
+        &self,
+        tenant: &TenantId,
+        source: &(impl SampleSource + ?Sized),
+        admission: Admission,
+    ) -> Result<Encoded, AppendError> {
         let mut header = || BatchHeader {
             group: self.group,
             generation: self.generation,
@@ -119,8 +124,8 @@ impl Writer {
             seq: self.seq.fetch_add(1, Ordering::Relaxed),
         };
         let mut sink = SampleSink::new(tenant, self.limits.partition_count, admission, &self.known, &mut header);
-        source.walk(&mut sink);
-        sink.finish()
+        source.walk(&mut sink).map_err(AppendError::Malformed)?;
+        Ok(sink.finish())
     }
 
     /// One after the other: a later batch may rely on the definitions of an earlier one.

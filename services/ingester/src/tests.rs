@@ -21,12 +21,13 @@ fn labels(n: u32) -> Labels {
 }
 
 impl SampleSource for Samples {
-    fn walk(&self, sink: &mut SampleSink<'_>) {
+    fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
         for (n, t, v) in &self.0 {
             if let Some(id) = sink.series(&labels(*n), 1) {
                 sink.sample(id, *t, *v);
             }
         }
+        Ok(())
     }
 }
 

@@ -1,0 +1,270 @@
+//! `prometheus.WriteRequest` as a source of samples.
+
+use model::{Labels, METRIC_NAME, Metadata, MetricType, PackedLabels, SeriesId};
+use storage::RejectReason;
+use writer::{SampleSink, SampleSource};
+
+use crate::protobuf::{Content, Fields, Malformed};
+
+/// A decompressed request; decoded while it is walked.
+#[derive(Clone, Copy)]
+pub struct WriteRequest<'a> {
+    bytes: &'a [u8],
+}
+
+/// What a request contains, by count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Series.
+    pub series: u64,
+    /// Float samples.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Exemplars.
+    pub exemplars: u64,
+}
+
+/// One series of the request; its vectors are used again for the next.
+#[derive(Default)]
+struct Series<'a> {
+    labels: Vec<(&'a [u8], &'a [u8])>,
+    samples: Vec<(i64, f64)>,
+    exemplars: Vec<&'a [u8]>,
+    histogram_count: u64,
+}
+
+impl<'a> WriteRequest<'a> {
+    /// The request in `bytes`, which are not compressed.
+    pub fn new(bytes: &'a [u8]) -> WriteRequest<'a> {
+        WriteRequest { bytes }
+    }
+
+    /// Decodes everything and counts.
+    pub fn validate(&self) -> Result<Counts, String> {
+        let mut counts = Counts::default();
+        self.for_each(
+            |series| {
+                counts.series += 1;
+                counts.samples += series.samples.len() as u64;
+                counts.histograms += series.histogram_count;
+                counts.exemplars += series.exemplars.len() as u64;
+                series.exemplars.iter().try_for_each(|e| read_exemplar(e).map(|_| ()))
+            },
+            |_, _| {},
+        )
+        .map_err(str::to_owned)?;
+        Ok(counts)
+    }
+
+    fn for_each(
+        &self,
+        mut on_series: impl FnMut(&mut Series<'a>) -> Result<(), Malformed>,
+        mut on_metadata: impl FnMut(&str, &Metadata),
+    ) -> Result<(), Malformed> {
+        let mut fields = Fields::new(self.bytes);
+        let mut series = Series::default();
+        while let Some((number, content)) = fields.next()? {
+            match (number, content) {
+                (1, Content::Bytes(bytes)) => {
+                    series.read(bytes)?;
+                    on_series(&mut series)?;
+                }
+                (3, Content::Bytes(bytes)) => {
+                    let (name, metadata) = read_metadata(bytes)?;
+                    on_metadata(&name, &metadata);
+                }
+                (1 | 3, _) => return Err("proto: wrong wireType"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Series<'a> {
+    fn read(&mut self, bytes: &'a [u8]) -> Result<(), Malformed> {
+        self.labels.clear();
+        self.samples.clear();
+        self.exemplars.clear();
+        self.histogram_count = 0;
+        let mut fields = Fields::new(bytes);
+        while let Some((number, content)) = fields.next()? {
+            match (number, content) {
+                (1, Content::Bytes(label)) => self.labels.push(read_label(label)?),
+                (2, Content::Bytes(sample)) => self.samples.push(read_sample(sample)?),
+                (3, Content::Bytes(exemplar)) => self.exemplars.push(exemplar),
+                (4, Content::Bytes(_)) => self.histogram_count += 1,
+                (1..=4, _) => return Err("proto: wrong wireType"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts labels and leaves empty ones out. Prometheus sends them sorted; others may not.
+    fn normalise(&mut self) {
+        if self.labels.iter().any(|(_, v)| v.is_empty()) {
+            self.labels.retain(|(_, v)| !v.is_empty());
+        }
+        if !self.labels.is_sorted() {
+            self.labels.sort_unstable();
+        }
+    }
+
+    fn give(&mut self, sink: &mut SampleSink<'_>) -> Result<(), Malformed> {
+        let count = self.samples.len() as u64;
+        if self.histogram_count > 0 {
+            let why =
+                || "native histograms are not taken by this version; the floats of the request were stored".to_owned();
+            sink.reject(RejectReason::NativeHistogram, self.histogram_count, why);
+        }
+        if self.samples.is_empty() && self.exemplars.is_empty() {
+            return Ok(());
+        }
+        self.normalise();
+        let labels = &self.labels;
+        let pack = |out: &mut Vec<u8>| {
+            for (name, value) in labels {
+                put_text(out, name);
+                put_text(out, value);
+            }
+        };
+        let Some(id) = sink.packed_series(pack, check_labels, count) else { return Ok(()) };
+        for (t, v) in &self.samples {
+            sink.sample(id, *t, *v);
+        }
+        self.exemplars.iter().try_for_each(|e| give_exemplar(e, id, sink))
+    }
+}
+
+impl SampleSource for WriteRequest<'_> {
+    fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
+        let mut families = Vec::new();
+        let walked = self
+            .for_each(|series| series.give(sink), |name, metadata| families.push((name.to_owned(), metadata.clone())));
+        walked.map_err(str::to_owned)?;
+        for (name, metadata) in families {
+            sink.metadata(&name, &metadata);
+        }
+        Ok(())
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+    let mut n = text.len();
+    while n >= 0x80 {
+        out.push((n & 0x7f) as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+    out.extend_from_slice(text);
+}
+
+/// Labels of a series that is new to us: sorted by [`Series::normalise`], everything else is to be checked.
+fn check_labels(packed: &[u8]) -> Result<(), String> {
+    let labels = PackedLabels::check(packed).ok_or("labels are empty, duplicated or not UTF-8")?.to_labels();
+    if labels.get(METRIC_NAME).is_none() {
+        return Err(format!("labels without a metric name: {labels}"));
+    }
+    Ok(())
+}
+
+fn read_label(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (mut name, mut value): (&[u8], &[u8]) = (b"", b"");
+    let mut fields = Fields::new(bytes);
+    while let Some((number, content)) = fields.next()? {
+        match (number, content) {
+            (1, Content::Bytes(b)) => name = b,
+            (2, Content::Bytes(b)) => value = b,
+            (1 | 2, _) => return Err("proto: wrong wireType"),
+            _ => {}
+        }
+    }
+    Ok((name, value))
+}
+
+fn read_sample(bytes: &[u8]) -> Result<(i64, f64), Malformed> {
+    let (mut t, mut v) = (0, 0.0);
+    let mut fields = Fields::new(bytes);
+    while let Some((number, content)) = fields.next()? {
+        match (number, content) {
+            (1, Content::Fixed64(bits)) => v = f64::from_bits(bits),
+            (2, Content::Varint(n)) => t = n.cast_signed(),
+            (1 | 2, _) => return Err("proto: wrong wireType"),
+            _ => {}
+        }
+    }
+    Ok((t, v))
+}
+
+/// Labels, timestamp and value.
+type RawExemplar<'a> = (Vec<(&'a [u8], &'a [u8])>, i64, f64);
+
+fn read_exemplar(bytes: &[u8]) -> Result<RawExemplar<'_>, Malformed> {
+    let (mut labels, mut t, mut v) = (Vec::new(), 0, 0.0);
+    let mut fields = Fields::new(bytes);
+    while let Some((number, content)) = fields.next()? {
+        match (number, content) {
+            (1, Content::Bytes(label)) => labels.push(read_label(label)?),
+            (2, Content::Fixed64(bits)) => v = f64::from_bits(bits),
+            (3, Content::Varint(n)) => t = n.cast_signed(),
+            (1..=3, _) => return Err("proto: wrong wireType"),
+            _ => {}
+        }
+    }
+    Ok((labels, t, v))
+}
+
+/// Longest labels of an exemplar, in characters: the limit of OpenMetrics.
+const EXEMPLAR_LABEL_CHARS_MAX: usize = 128;
+
+fn give_exemplar(bytes: &[u8], id: SeriesId, sink: &mut SampleSink<'_>) -> Result<(), Malformed> {
+    let (labels, t, v) = read_exemplar(bytes)?;
+    let texts: Result<Vec<_>, _> = labels
+        .iter()
+        .map(|(n, v)| Ok((std::str::from_utf8(n)?, std::str::from_utf8(v)?)))
+        .collect::<Result<_, std::str::Utf8Error>>();
+    let chars =
+        |texts: &Vec<(&str, &str)>| texts.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum::<usize>();
+    match texts.ok().filter(|t| chars(t) <= EXEMPLAR_LABEL_CHARS_MAX).and_then(Labels::from_pairs) {
+        Some(labels) => sink.exemplar(id, t, v, &labels),
+        None => {
+            sink.reject(RejectReason::InvalidExemplar, 0, || "labels of an exemplar are too long or invalid".to_owned())
+        }
+    }
+    Ok(())
+}
+
+fn read_metadata(bytes: &[u8]) -> Result<(String, Metadata), Malformed> {
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    let (mut name, mut metadata) = (String::new(), Metadata::default());
+    let mut fields = Fields::new(bytes);
+    while let Some((number, content)) = fields.next()? {
+        match (number, content) {
+            (1, Content::Varint(n)) => metadata.metric_type = metric_type(n),
+            (2, Content::Bytes(b)) => name = text(b),
+            (4, Content::Bytes(b)) => metadata.help = text(b),
+            (5, Content::Bytes(b)) => metadata.unit = text(b),
+            (1 | 2 | 4 | 5, _) => return Err("proto: wrong wireType"),
+            _ => {}
+        }
+    }
+    Ok((name, metadata))
+}
+
+fn metric_type(code: u64) -> MetricType {
+    match code {
+        1 => MetricType::Counter,
+        2 => MetricType::Gauge,
+        3 => MetricType::Histogram,
+        4 => MetricType::GaugeHistogram,
+        5 => MetricType::Summary,
+        6 => MetricType::Info,
+        7 => MetricType::StateSet,
+        _ => MetricType::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use std::sync::{Arc, Mutex};
+
+use batch::{Batch, Column};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use model::{TenantId, TimestampMs};
+use proptest::prelude::*;
+use storage::{AppendError, AppendOutcome};
+use writer::{Limits, PushReply, Replica, Writer};
+
+use super::*;
+
+/// Builds protobuf by hand: field number and bytes.
+fn bytes_field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    put_text(&mut out, content);
+    out
+}
+
+fn label(name: &str, value: &str) -> Vec<u8> {
+    bytes_field(1, &[bytes_field(1, name.as_bytes()), bytes_field(2, value.as_bytes())].concat())
+}
+
+fn sample(t: u8, v: f64) -> Vec<u8> {
+    let mut s = vec![1 << 3 | 1];
+    s.extend_from_slice(&v.to_le_bytes());
+    s.extend_from_slice(&[2 << 3, t]);
+    bytes_field(2, &s)
+}
+
+fn series(parts: &[Vec<u8>]) -> Vec<u8> {
+    bytes_field(1, &parts.concat())
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Replica for Lines {
+    fn push(&self, batch: Batch) -> BoxFuture<'static, PushReply> {
+        let mut labels = std::collections::BTreeMap::new();
+        let mut lines = self.0.lock().unwrap();
+        for column in batch.sections().iter().flat_map(|s| s.columns()) {
+            match column {
+                Column::Definitions(d) => d.for_each(|d| drop(labels.insert(d.id, d.labels.to_labels()))),
+                Column::Floats(f) => {
+                    f.for_each_run(|id, s| lines.extend(s.map(|(t, v)| format!("{} {v} @{t}", labels[&id]))));
+                }
+                Column::Exemplars(e) => {
+                    lines.extend(e.map(|e| format!("exemplar {} {}", e.labels.to_labels(), e.value)))
+                }
+                Column::Metadata(m) => lines.extend(m.map(|m| format!("{} {}", m.name, m.metadata.metric_type))),
+            }
+        }
+        lines.sort();
+        futures::future::ready(PushReply::Ok { generation: 1 }).boxed()
+    }
+}
+
+fn write(request: &[u8]) -> (Vec<String>, Result<AppendOutcome, AppendError>) {
+    let lines = Lines::default();
+    let writer = Writer::new(Arc::new(lines.clone()), 1, 1, 1, Limits::default());
+    let outcome =
+        writer.write(&TenantId::anonymous(), &WriteRequest::new(request), TimestampMs(100)).now_or_never().unwrap();
+    let lines = lines.0.lock().unwrap().clone();
+    (lines, outcome)
+}
+
+#[test]
+fn series_come_with_sorted_labels_whatever_their_order() {
+    let request = [
+        series(&[label("__name__", "up"), label("job", "a"), sample(1, 1.0), sample(2, 0.0)]),
+        series(&[sample(1, 5.0), label("zone", ""), label("job", "b"), label("__name__", "up")]),
+    ]
+    .concat();
+    let (lines, outcome) = write(&request);
+    assert_eq!(
+        lines,
+        [r#"{__name__="up", job="a"} 0 @2"#, r#"{__name__="up", job="a"} 1 @1"#, r#"{__name__="up", job="b"} 5 @1"#]
+    );
+    assert_eq!(outcome.unwrap().stored_samples, 3);
+}
+
+#[test]
+fn metadata_and_exemplars_are_kept_and_histograms_refused() {
+    let exemplar = bytes_field(
+        3,
+        &[label("trace_id", "abc"), vec![2 << 3 | 1], 7f64.to_le_bytes().to_vec(), vec![3 << 3, 9]].concat(),
+    );
+    let histogram = bytes_field(4, b"");
+    let metadata = bytes_field(3, &[vec![1 << 3, 1], bytes_field(2, b"up"), bytes_field(4, b"help")].concat());
+    let request = [series(&[label("__name__", "up"), sample(1, 1.0), exemplar, histogram]), metadata].concat();
+    let (lines, outcome) = write(&request);
+    assert_eq!(lines, [r#"exemplar {trace_id="abc"} 7"#, "up counter", r#"{__name__="up"} 1 @1"#]);
+    let outcome = outcome.unwrap();
+    assert_eq!((outcome.stored_samples, outcome.stored_exemplars), (1, 1));
+    assert_eq!(outcome.rejections[0].reason, RejectReason::NativeHistogram);
+    assert_eq!(
+        WriteRequest::new(&request).validate(),
+        Ok(Counts { series: 1, samples: 1, histograms: 1, exemplars: 1 })
+    );
+}
+
+#[test]
+fn unusable_labels_are_refused_and_the_rest_is_stored() {
+    let bad = [
+        series(&[sample(1, 1.0)]),
+        series(&[label("job", "a"), sample(1, 1.0)]),
+        series(&[label("__name__", "up"), label("a", "1"), label("a", "2"), sample(1, 1.0)]),
+        series(&[
+            label("__name__", "up"),
+            bytes_field(1, &[bytes_field(1, b"a"), bytes_field(2, &[0xff])].concat()),
+            sample(1, 1.0),
+        ]),
+    ];
+    let good = series(&[label("__name__", "up"), sample(1, 1.0)]);
+    let (lines, outcome) = write(&[bad.concat(), good].concat());
+    assert_eq!(lines, [r#"{__name__="up"} 1 @1"#]);
+    let rejections = outcome.unwrap().rejections;
+    assert_eq!((rejections[0].reason, rejections[0].sample_count), (RejectReason::InvalidLabels, 4));
+}
+
+#[test]
+fn a_malformed_request_changes_nothing() {
+    let good = series(&[label("__name__", "up"), sample(1, 1.0)]);
+    for bad in [&[0x0a, 5, 1][..], &[0x0f], &[0x0a, 2, 0x0a, 9], &[8, 1], &[0xff; 11]] {
+        let (lines, outcome) = write(&[&good[..], bad].concat());
+        assert!(matches!(outcome, Err(AppendError::Malformed(_))), "{bad:?}");
+        assert!(lines.is_empty());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_request_or_an_error(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..100),
+        at in 0usize..80,
+        byte in any::<u8>(),
+    ) {
+        crate::fuzzing::fuzz_write_request(&bytes);
+        bytes = series(&[label("__name__", "up"), label("job", "a"), sample(1, 1.0), sample(2, 0.0)]);
+        let n = bytes.len();
+        bytes[at % n] = byte;
+        crate::fuzzing::fuzz_write_request(&bytes);
+        drop(write(&bytes));
+    }
+}

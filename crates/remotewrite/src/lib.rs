@@ -1,0 +1,21 @@
+//! Remote write 1.0: snappy, and a borrowed decoder of `prometheus.WriteRequest` that is a source of samples.
+//!
+//! Nothing is allocated per series: a series is looked up by the hash of its labels before anything is copied. No HTTP here.
+//! Source of the messages: `prompb/remote.proto` and `types.proto`.
+
+mod decode;
+mod protobuf;
+mod snappy;
+
+pub use decode::{Counts, WriteRequest};
+pub use snappy::{DECODED_BYTES_MAX, SnappyError, decompress};
+
+#[doc(hidden)]
+pub mod fuzzing {
+    //! Entry points for fuzzers.
+
+    /// Any bytes as an uncompressed request.
+    pub fn fuzz_write_request(bytes: &[u8]) {
+        drop(super::WriteRequest::new(bytes).validate());
+    }
+}
