@@ -1,5 +1,7 @@
 //! The little of protobuf's wire format that the decoder needs.
 
+use std::borrow::Cow;
+
 /// Fields of a message, in order. Ends after an error.
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
@@ -15,9 +17,9 @@ pub(crate) enum Content<'a> {
 }
 
 /// What is wrong with the bytes, in the words of Go's decoder.
-pub(crate) type Malformed = &'static str;
+pub(crate) type Malformed = Cow<'static, str>;
 
-const ENDS_EARLY: Malformed = "unexpected EOF";
+const ENDS_EARLY: Malformed = Cow::Borrowed("unexpected EOF");
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(message: &'a [u8]) -> Fields<'a> {
@@ -44,10 +46,10 @@ impl<'a> Fields<'a> {
                 self.array::<4>()?;
                 Content::Fixed32
             }
-            _ => return Err("proto: illegal wireType"),
+            other => return Err(Cow::Owned(format!("proto: illegal wireType {other}"))),
         };
         if tag >> 3 == 0 {
-            return Err("proto: illegal tag 0");
+            return Err(Cow::Borrowed("proto: illegal tag 0"));
         }
         Ok(Some((tag >> 3, content)))
     }
@@ -72,7 +74,7 @@ impl<'a> Fields<'a> {
         let mut n = 0u64;
         for (i, b) in self.rest.iter().enumerate() {
             if i == 10 {
-                return Err("proto: integer overflow");
+                return Err(Cow::Borrowed("proto: integer overflow"));
             }
             n |= u64::from(b & 0x7f).checked_shl(7 * i as u32).unwrap_or(0);
             if b & 0x80 == 0 {

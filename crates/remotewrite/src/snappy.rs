@@ -3,14 +3,14 @@
 /// Longest request after decompression, as in Prometheus since 3.12.
 pub const DECODED_BYTES_MAX: usize = 32 << 20;
 
-/// Why a body was not decompressed.
+/// Why a body was not decompressed, in the words of the library that Prometheus uses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnappyError {
     /// It says that it would be longer than [`DECODED_BYTES_MAX`].
-    #[error("snappy: decoded size {0} exceeds the limit of {DECODED_BYTES_MAX} bytes")]
+    #[error("s2: decoded size {0} exceeds the limit of {DECODED_BYTES_MAX} bytes")]
     TooLong(usize),
     /// Not snappy's block format.
-    #[error("snappy: corrupt input")]
+    #[error("s2: corrupt input")]
     Corrupt,
 }
 

@@ -12,7 +12,7 @@ use crate::known::KnownSeries;
 const BATCH_BYTES_AIM: usize = BATCH_BYTES_MAX - LABELS_BYTES_MAX - (4 << 10);
 
 /// Longest labels of one series, packed.
-pub(crate) const LABELS_BYTES_MAX: usize = 64 << 10;
+pub(crate) const LABELS_BYTES_MAX: usize = 256 << 10;
 
 /// What is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

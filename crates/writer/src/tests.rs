@@ -122,7 +122,7 @@ fn what_does_not_fit_one_batch_goes_in_several() {
     let many = (0..100_000).map(|i| (NOW.0 - i, 1.0)).collect();
     assert_eq!(write(&writer, Series(vec![(labels(1), many)])).unwrap().stored_samples, 100_000);
     assert!(twin.0.lock().unwrap().batches > 5);
-    let too_long = Labels::from_pairs([("__name__", "m"), ("long", &"x".repeat(70_000))]).unwrap();
+    let too_long = Labels::from_pairs([("__name__", "m"), ("long", &"x".repeat(270_000))]).unwrap();
     let outcome = write(&writer, Series(vec![(too_long, vec![(NOW.0, 1.0)])])).unwrap();
     assert_eq!((outcome.stored_samples, outcome.rejections[0].reason), (0, RejectReason::InvalidLabels));
 }

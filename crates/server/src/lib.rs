@@ -1,0 +1,12 @@
+//! What every role of the binary needs at its edge: the clock, a listener, the compute pool, its own metrics.
+//!
+//! No role's logic, no routes of an API, no configuration files.
+
+pub mod clock;
+mod listen;
+mod metrics;
+mod pool;
+
+pub use listen::{Limits, ListenError, Server};
+pub use metrics::{Metrics, ProcessStats};
+pub use pool::ComputePool;

@@ -1,0 +1,146 @@
+//! Accepting HTTP connections, with or without TLS, until told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+/// Bounds of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections open at once; more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// How long a client may take for its request's head, and for the TLS handshake.
+    pub head_timeout: Duration,
+    /// How long open requests may go on after the stop signal.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { connections_max: 512, head_timeout: Duration::from_secs(30), drain_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Why a listener cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {address}")]
+pub struct ListenError {
+    /// The address asked for.
+    pub address: String,
+    #[source]
+    source: io::Error,
+}
+
+/// A bound listener.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+}
+
+impl Server {
+    /// Binds `address` (`host:port`, `:port` for all interfaces; port 0 for any free one).
+    pub async fn bind(
+        address: &str,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        limits: Limits,
+    ) -> Result<Server, ListenError> {
+        let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+        let listener =
+            TcpListener::bind(&full).await.map_err(|source| ListenError { address: address.to_owned(), source })?;
+        Ok(Server { listener, tls: tls.map(TlsAcceptor::from), limits })
+    }
+
+    /// The address bound.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is true, then lets open requests finish within the drain timeout.
+    pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
+        let permits = Arc::new(Semaphore::new(self.limits.connections_max));
+        let graceful = GracefulShutdown::new();
+        loop {
+            let permit = tokio::select! {
+                // Cancel-safe because a permit not taken and a connection not accepted stay where they are.
+                permit = permits.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+                _ = stop.wait_for(|s| *s) => break,
+            };
+            let (stream, peer) = tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(e) => {
+                        // Out of file descriptors, usually: going on at once would spin.
+                        warn!(error = %e, "accept connection failed");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                },
+                _ = stop.wait_for(|s| *s) => break,
+            };
+            let (router, tls, limits, watcher) = (router.clone(), self.tls.clone(), self.limits, graceful.watcher());
+            tokio::spawn(async move {
+                connection(stream, peer, router, tls, limits, watcher).await;
+                drop(permit);
+            });
+        }
+        drop(self.listener);
+        if tokio::time::timeout(self.limits.drain_timeout, graceful.shutdown()).await.is_err() {
+            warn!("some requests did not end within the drain timeout");
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    watcher: Watcher,
+) {
+    if let Err(e) = stream.set_nodelay(true) {
+        debug!(error = %e, "set nodelay failed");
+    }
+    let Some(tls) = tls else { return serve_stream(stream, peer, router, limits, watcher).await };
+    match tokio::time::timeout(limits.head_timeout, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve_stream(stream, peer, router, limits, watcher).await,
+        Ok(Err(e)) => debug!(%peer, error = %e, "TLS handshake failed"),
+        Err(_) => debug!(%peer, "TLS handshake timed out"),
+    }
+}
+
+async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+    watcher: Watcher,
+) {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
+    builder.http2().timer(TokioTimer::new());
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    if let Err(e) = watcher.watch(connection).await {
+        debug!(%peer, error = %e, "connection ended");
+    }
+}

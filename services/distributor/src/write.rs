@@ -1,0 +1,159 @@
+//! `POST /api/v1/write`.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use model::TenantId;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use remotewrite::WriteRequest;
+use server::{Metrics, clock};
+use storage::{AppendError, AppendOutcome, ErrorClass, RejectReason};
+use tokio::sync::Semaphore;
+use writer::Writer;
+
+use crate::content;
+
+/// Bounds of the distributor.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a compressed request.
+    pub body_bytes_max: usize,
+    /// Requests being decoded or waiting for their acknowledgement; more get 503 at once.
+    pub requests_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { body_bytes_max: 32 << 20, requests_max: 64 }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// Takes remote write.
+pub struct Distributor {
+    writer: Arc<Writer>,
+    limits: Limits,
+    running: Arc<Semaphore>,
+    samples: Counter,
+    rejected: Family<Reason, Counter>,
+}
+
+impl Distributor {
+    /// A distributor that writes through `writer`.
+    pub fn new(writer: Arc<Writer>, limits: Limits, metrics: &Metrics) -> Arc<Distributor> {
+        let (samples, rejected) = (Counter::default(), Family::default());
+        metrics.register(|r| {
+            let name = "narthex_distributor_received_samples";
+            r.register(name, "Samples that were acknowledged", samples.clone());
+            let name = "narthex_distributor_rejected_samples";
+            r.register(name, "Samples that were refused for good, by reason", rejected.clone());
+        });
+        let running = Arc::new(Semaphore::new(limits.requests_max));
+        Arc::new(Distributor { writer, limits, running, samples, rejected })
+    }
+
+    /// The routes.
+    pub fn router(self: &Arc<Distributor>) -> Router {
+        Router::new().route("/api/v1/write", post(write)).with_state(self.clone())
+    }
+
+    fn count(&self, outcome: &AppendOutcome) {
+        self.samples.inc_by(outcome.stored_samples);
+        for r in &outcome.rejections {
+            self.rejected.get_or_create(&Reason { reason: r.reason.as_str() }).inc_by(r.sample_count);
+        }
+    }
+}
+
+async fn write(State(distributor): State<Arc<Distributor>>, request: Request) -> Response {
+    if let Err(why) = content::check(request.headers()) {
+        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why);
+    }
+    let Ok(permit) = distributor.running.clone().try_acquire_owned() else {
+        return unavailable("too many write requests at once");
+    };
+    let body = match read_body(request, distributor.limits.body_bytes_max).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let runtime = tokio::runtime::Handle::current();
+    // Decoding and hashing 5,000 series takes milliseconds: not for the threads that serve sockets.
+    let this = distributor.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let decompressed = remotewrite::decompress(&body).map_err(|e| AppendError::Malformed(e.to_string()))?;
+        drop(body);
+        let request = WriteRequest::new(&decompressed);
+        runtime.block_on(this.writer.write(&TenantId::anonymous(), &request, clock::now()))
+    })
+    .await;
+    drop(permit);
+    match done {
+        Ok(Ok(outcome)) => {
+            distributor.count(&outcome);
+            answer(&outcome)
+        }
+        Ok(Err(e)) => match e.class() {
+            ErrorClass::Caller => text(StatusCode::BAD_REQUEST, &e.to_string()),
+            ErrorClass::Overload | ErrorClass::Unavailable | ErrorClass::Corrupt => unavailable(&e.to_string()),
+        },
+        Err(e) => {
+            tracing::error!(error = %e, "a write request panicked");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        }
+    }
+}
+
+/// What was refused for good is a 400, so that the sender does not try again; the rest is stored. Unusable labels are only
+/// counted, as in Prometheus' 1.0.
+fn answer(outcome: &AppendOutcome) -> Response {
+    let mut why = String::new();
+    for r in &outcome.rejections {
+        let told = match r.reason {
+            RejectReason::InvalidLabels | RejectReason::InvalidExemplar => false,
+            RejectReason::TooOld | RejectReason::TooFarInFuture | RejectReason::NativeHistogram => r.sample_count > 0,
+        };
+        if told {
+            let separator = if why.is_empty() { "" } else { "; " };
+            write!(why, "{separator}{} samples refused: {}", r.sample_count, r.example)
+                .expect("a String takes every write");
+        }
+    }
+    if why.is_empty() {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    write!(why, " ({} samples of the request are stored)", outcome.stored_samples).expect("a String takes every write");
+    text(StatusCode::BAD_REQUEST, &why)
+}
+
+async fn read_body(request: Request<Body>, bytes_max: usize) -> Result<axum::body::Bytes, Response> {
+    let too_long = || text(StatusCode::PAYLOAD_TOO_LARGE, &format!("request body is longer than {bytes_max} bytes"));
+    let said = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|n| n > bytes_max as u64) {
+        return Err(too_long());
+    }
+    // The only error besides the limit is a client that went away, which hears nothing anyway.
+    to_bytes(request.into_body(), bytes_max).await.map_err(|_| too_long())
+}
+
+fn unavailable(why: &str) -> Response {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn text(status: StatusCode, why: &str) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (status, headers, format!("{why}\n")).into_response()
+}
