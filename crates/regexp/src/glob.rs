@@ -35,9 +35,12 @@ impl Glob {
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {
-        let Some(rest) = text.strip_prefix(self.prefix.as_str()) else { return false };
+        // Nothing is compared with an empty text: `memcmp` reads where its pointer dangles, masked out but 40 ns slow.
+        let before = |prefix: &str| if prefix.is_empty() { Some(text) } else { text.strip_prefix(prefix) };
+        let Some(rest) = before(&self.prefix) else { return false };
         let Some((last_gap, suffix)) = &self.suffix else { return rest.is_empty() };
-        let Some(mut rest) = rest.strip_suffix(suffix.as_str()) else { return false };
+        let behind = |suffix: &str| if suffix.is_empty() { Some(rest) } else { rest.strip_suffix(suffix) };
+        let Some(mut rest) = behind(suffix) else { return false };
         // The leftmost place of each literal leaves the most for those that follow.
         for (gap, literal) in &self.middle {
             let Some(after_gap) = skip_chars(rest, *gap) else { return false };

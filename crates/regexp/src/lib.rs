@@ -102,8 +102,9 @@ impl Regexp {
         if self.0.anchored && (start > 0 || !self.is_match(text)) {
             return None;
         }
-        if self.0.anchored && names.len() == 1 {
-            return Some(Captures { text, names, slots: vec![NonMaxUsize::new(0), NonMaxUsize::new(text.len())] });
+        if self.0.groups_are_whole {
+            let whole = [NonMaxUsize::new(0), NonMaxUsize::new(text.len())];
+            return Some(Captures { text, names, slots: whole.repeat(names.len()) });
         }
         let engine = self.0.engine()?;
         let input = Input::new(text).range(start..).anchored(Anchored::No);

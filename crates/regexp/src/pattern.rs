@@ -35,6 +35,8 @@ pub(crate) struct Compiled {
     pub(crate) matches_empty: bool,
     /// Whether a match is always the whole text.
     pub(crate) anchored: bool,
+    /// Whether every group is then the whole text too: `foo.*` has none, `(.*)` this one.
+    pub(crate) groups_are_whole: bool,
     /// Names of the groups by index; see `syntax::Parsed`.
     pub(crate) names: Vec<Option<Box<str>>>,
     /// The whole expression, where groups may be asked for.
@@ -99,7 +101,11 @@ impl Compiled {
     ) -> Result<Compiled, Error> {
         let body = shape::without_anchors(body);
         let prefix = shape::prefix(&body);
-        let whole = (names.len() > 1).then(|| between(true, body.clone(), true));
+        let groups_are_whole = match body.kind() {
+            HirKind::Capture(_) => names.len() <= 2,
+            _ => names.len() == 1,
+        };
+        let whole = (!groups_are_whole).then(|| between(true, body.clone(), true));
         let decider = if let Some(texts) = shape::texts(&body) {
             Decider::Literals(Literals::new(texts))
         } else if let Some(segments) = shape::segments(&body) {
@@ -111,7 +117,9 @@ impl Compiled {
         };
         let matches_empty = decider.is_match("");
         let engine = LazyEngine::new();
-        let compiled = Compiled { pattern, decider, prefix, matches_empty, anchored: true, names, hir: whole, engine };
+        let anchored = true;
+        let compiled =
+            Compiled { pattern, decider, prefix, matches_empty, anchored, groups_are_whole, names, hir: whole, engine };
         if purpose == Use::Replacing && compiled.hir.is_some() && compiled.engine().is_none() {
             return Err(too_large(source));
         }
@@ -125,7 +133,8 @@ impl Compiled {
         let matches_empty = decider.is_match("");
         let prefix = String::new();
         let engine = LazyEngine::from(Some(engine));
-        Ok(Compiled { pattern, decider, prefix, matches_empty, anchored: false, names, hir: None, engine })
+        let (anchored, groups_are_whole) = (false, false);
+        Ok(Compiled { pattern, decider, prefix, matches_empty, anchored, groups_are_whole, names, hir: None, engine })
     }
 
     /// The automaton that finds groups. `None` where it would be too large, which only an expression that is for testing can

@@ -133,6 +133,9 @@ fn templates_are_expanded_as_go_does() {
         assert_eq!(out, expected, "{template}");
     }
     assert!(!regexp.expand("web-", "$1", &mut String::new()));
+    let mut out = String::new();
+    assert!(Regexp::wrapped("(?P<all>.*)").unwrap().expand("é", "$0-$1-$all-$2", &mut out));
+    assert_eq!(out, "é-é-é-");
     let captures = regexp.captures("é").unwrap();
     assert_eq!((captures.named("n"), captures.group(4), captures.group(1)), (Some("é"), Some("é"), None));
 }
