@@ -434,7 +434,8 @@ impl<T: Hash + Eq> ScrapeCache<T> {
             at = next;
         }
         let in_chain = order.len();
-        let rest = (0..).take(old.len()).filter_map(|at: usize| old[at].take()).filter(|s| !matches!(s.kind, Kind::Free));
+        let rest =
+            (0..).take(old.len()).filter_map(|at: usize| old[at].take()).filter(|s| !matches!(s.kind, Kind::Free));
         order.extend(rest);
         self.rebuild(order, in_chain);
     }

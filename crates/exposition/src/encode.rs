@@ -158,7 +158,9 @@ impl Encoder {
             MetricType::Unknown => "untyped",
             MetricType::Info | MetricType::StateSet => "gauge",
             MetricType::GaugeHistogram => "histogram",
-            MetricType::Counter | MetricType::Gauge | MetricType::Histogram | MetricType::Summary => metric_type.as_str(),
+            MetricType::Counter | MetricType::Gauge | MetricType::Histogram | MetricType::Summary => {
+                metric_type.as_str()
+            }
         }
     }
 

@@ -92,7 +92,7 @@ impl<'a> ExemplarText<'a> {
     }
 
     /// The exemplar as the model has it.
-    pub fn to_exemplar(&self, scratch: &mut LabelsScratch) -> Result<Exemplar, LabelsError> {
+    pub fn to_exemplar(self, scratch: &mut LabelsScratch) -> Result<Exemplar, LabelsError> {
         self.labels(scratch)?;
         Ok(Exemplar { labels: scratch.to_labels()?, value: self.value, timestamp: self.timestamp })
     }

@@ -32,8 +32,8 @@ pub use entry::{Entry, ExemplarText, Sample, Series};
 pub use error::{FloatError, NotFinite, ParseError, ParseErrorKind, Token};
 pub use escape::{Escaping, escape_name};
 pub use format::{
-    ContentTypeError, ContentTypeProblem, DEFAULT_SCRAPE_PROTOCOLS, Format, FormatChoice, PROTO_FIRST_SCRAPE_PROTOCOLS, ScrapeProtocol,
-    accept_header, format_for,
+    ContentTypeError, ContentTypeProblem, DEFAULT_SCRAPE_PROTOCOLS, Format, FormatChoice, PROTO_FIRST_SCRAPE_PROTOCOLS,
+    ScrapeProtocol, accept_header, format_for,
 };
 pub use labels::{LabelsError, LabelsScratch};
 pub use media_type::MediaTypeError;

@@ -76,8 +76,12 @@ impl<'a> Clause<'a> {
             Some((kind, subtype)) if !subtype.is_empty() && !subtype.contains('/') => (kind, subtype),
             _ => return None,
         };
-        let mut clause =
-            Clause { kind: kind.trim_matches(' '), subtype: subtype.trim_matches(' '), quality: 1.0, parameters: Vec::new() };
+        let mut clause = Clause {
+            kind: kind.trim_matches(' '),
+            subtype: subtype.trim_matches(' '),
+            quality: 1.0,
+            parameters: Vec::new(),
+        };
         for parameter in parts {
             match parameter.split_once('=') {
                 Some((name, value)) if !value.is_empty() && !value.contains('=') => match name.trim_matches(' ') {

@@ -7,8 +7,8 @@ use crate::error::FloatError;
 
 /// Powers of ten that are exact as floats.
 const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21,
-    1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
 ];
 
 /// Integers up to here are exact as floats.
@@ -60,7 +60,10 @@ pub(crate) fn fast_decimal(bytes: &[u8]) -> Option<(f64, usize)> {
         exponent += written;
         at = end;
     }
-    #[expect(clippy::cast_precision_loss, reason = "rounds correctly, and is the last rounding where the exponent is 0")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "rounds correctly, and is the last rounding where the exponent is 0"
+    )]
     let unscaled = mantissa as f64;
     let magnitude = if exponent == 0 {
         unscaled
@@ -258,12 +261,46 @@ fn append_g(out: &mut Vec<u8>, value: f64) {
     let scientific = format!("{:e}", value.abs());
     let (mantissa, exponent) = scientific.split_once('e').expect("`{:e}` of a finite float has an exponent");
     let exponent: i32 = exponent.parse().expect("`{:e}` writes an integer exponent");
-    let digits: Vec<u8> = mantissa.bytes().filter(|b| *b != b'.').collect();
+    let mut digits: Vec<u8> = mantissa.bytes().filter(|b| *b != b'.').collect();
+    round_tie_to_even(&mut digits, exponent, value.abs());
     if !(-4..6).contains(&exponent) {
         append_scientific(out, &digits, exponent);
     } else {
         append_plain(out, &digits, exponent);
     }
+}
+
+/// Where two shortest digit sequences are equally near, the standard library gives the larger and Go the even one.
+fn round_tie_to_even(digits: &mut [u8], exponent: i32, magnitude: f64) {
+    // The last digit counts units of 10^-decimals.
+    let decimals = i64::try_from(digits.len()).unwrap_or(i64::MAX) - 1 - i64::from(exponent);
+    let (mantissa, binary_exponent) = odd_mantissa(magnitude);
+    // An odd number times 2^-n has exactly n decimals, the last of them a 5; so it lies in the middle where n is one more. With
+    // whole tens for units, it must also be a multiple of as many fives.
+    let fives = u32::try_from(-decimals).unwrap_or(0);
+    let divides = 5u64.checked_pow(fives).is_some_and(|power| mantissa % power == 0);
+    let is_tie = binary_exponent == -decimals - 1 && divides;
+    if let Some(last) = digits.last_mut().filter(|last| is_tie && **last % 2 == 1) {
+        *last -= 1;
+        // Below a power of two floats lie closer together, and the even digits may be those of another one.
+        let unit = format!("{}e{}", String::from_utf8_lossy(digits), -decimals);
+        if unit.parse() != Ok(magnitude) {
+            let last = digits.len() - 1;
+            digits[last] += 1;
+        }
+    }
+}
+
+/// `m` and `e` with `m * 2^e` the finite `magnitude`, `m` odd (or both 0).
+fn odd_mantissa(magnitude: f64) -> (u64, i64) {
+    let bits = magnitude.to_bits();
+    let (fraction, biased) = (bits & ((1 << 52) - 1), (bits >> 52) & 0x7ff);
+    let mantissa = if biased == 0 { fraction } else { fraction | 1 << 52 };
+    if mantissa == 0 {
+        return (0, 0);
+    }
+    let zeros = mantissa.trailing_zeros();
+    (mantissa >> zeros, i64::try_from(biased.max(1)).unwrap_or(0) - 1075 + i64::from(zeros))
 }
 
 fn append_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {

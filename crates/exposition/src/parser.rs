@@ -198,4 +198,4 @@ fn strip<'b>(line: &'b [u8], prefix: &[u8]) -> Option<(u8, &'b [u8])> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
