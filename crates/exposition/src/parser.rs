@@ -1,0 +1,201 @@
+//! Reads a page, entry by entry. What the two formats share is here; their grammars are in `text` and `openmetrics`.
+
+use model::{MetricType, TimestampMs};
+
+use crate::entry::{Entry, ExemplarText, Sample, Series};
+use crate::error::{FloatError, ParseError, ParseErrorKind, Token};
+use crate::format::Format;
+use crate::labels::LabelsError;
+use crate::number::{fast_decimal, parse_value};
+use crate::scan::{Cursor, Dialect};
+use crate::{LabelsScratch, openmetrics, text};
+
+/// There is no parser for this format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no parser for the format {0}")]
+pub struct UnsupportedFormat(pub Format);
+
+/// Where between two entries the parser is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where a line begins.
+    LineStart,
+    /// Behind a value of OpenMetrics with something that is no token: Prometheus gives the sample out and fails next time.
+    BehindValue,
+    /// Behind the last entry or an error.
+    Done,
+}
+
+/// Reads one page. The entries lend from the page, or (a format to come) from the parser.
+#[derive(Clone, Debug)]
+pub struct Parser<'a> {
+    pub(crate) cursor: Cursor<'a>,
+    pub(crate) dialect: Dialect,
+    /// Of the last `TYPE` line, whatever its family.
+    pub(crate) metric_type: MetricType,
+    pub(crate) place: Place,
+    /// Where the current entry begins.
+    pub(crate) start: usize,
+}
+
+impl<'a> Parser<'a> {
+    /// A parser of a page. `Err` for a format that has none.
+    pub fn new(format: Format, page: &'a [u8]) -> Result<Parser<'a>, UnsupportedFormat> {
+        let dialect = match format {
+            Format::Text => Dialect::Text,
+            Format::OpenMetrics => Dialect::OpenMetrics,
+            Format::Protobuf => return Err(UnsupportedFormat(format)),
+        };
+        let cursor = Cursor::new(page, dialect);
+        Ok(Parser { cursor, dialect, metric_type: MetricType::Unknown, place: Place::LineStart, start: 0 })
+    }
+
+    /// The next entry; `None` at the end of the page and after an error. A page may fail behind entries that were given out:
+    /// whoever stores samples rolls them back then.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend from itself, as protobuf will need to")]
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, ParseError> {
+        self.next_entry()
+    }
+
+    /// The type that the last `TYPE` line gave, which decides about `le` and `quantile`.
+    pub fn metric_type(&self) -> MetricType {
+        self.metric_type
+    }
+
+    /// The labels of a series text that was accepted on some page of this format, as they are after the last `TYPE` line.
+    pub fn labels_of(&self, series_text: &[u8], scratch: &mut LabelsScratch) -> Result<(), LabelsError> {
+        scratch.read_series(series_text, self.dialect, self.metric_type)
+    }
+
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
+        let entry = match (self.place, self.dialect) {
+            (Place::Done, _) => return Ok(None),
+            (_, Dialect::Text) => text::next(self),
+            (_, Dialect::OpenMetrics) => openmetrics::next(self),
+        };
+        self.settle(entry)
+    }
+
+    /// After the last entry and after an error there is nothing more.
+    #[inline]
+    fn settle<T>(&mut self, outcome: Result<Option<T>, Box<ParseErrorKind>>) -> Result<Option<T>, ParseError> {
+        match outcome {
+            Ok(Some(entry)) => Ok(Some(entry)),
+            Ok(None) => {
+                self.place = Place::Done;
+                Ok(None)
+            }
+            Err(kind) => Err(self.fail(kind)),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, kind: Box<ParseErrorKind>) -> ParseError {
+        self.place = Place::Done;
+        let line = 1 + self.cursor.slice(0, self.start).iter().filter(|b| **b == b'\n').count();
+        ParseError { line, offset: self.cursor.at.min(self.cursor.bytes.len()), kind }
+    }
+
+    /// Reads a line that begins with `series`, a series text known from an earlier page of the format. `None`, with nothing
+    /// read, where the line begins otherwise.
+    #[inline]
+    pub(crate) fn sample_of(&mut self, series: &[u8]) -> Result<Option<Sample<'a>>, ParseError> {
+        if self.place != Place::LineStart {
+            return Ok(None);
+        }
+        let start = self.cursor.at;
+        let Some(line) = self.cursor.bytes.get(start..) else { return Ok(None) };
+        let Some((b' ', tail)) = strip(line, series) else { return Ok(None) };
+        if let Some((value, length)) = fast_decimal(tail)
+            && tail.get(length) == Some(&b'\n')
+        {
+            self.start = start;
+            self.cursor.at = start + series.len() + 1 + length + 1;
+            return Ok(Some(Sample { value, timestamp: None, exemplar: None }));
+        }
+        self.sample_behind(series.len())
+    }
+
+    /// The rest of `sample_of` where the line holds more than a plain value.
+    fn sample_behind(&mut self, series_length: usize) -> Result<Option<Sample<'a>>, ParseError> {
+        let (start, token) = (self.cursor.at, self.cursor.token);
+        self.cursor.at += series_length;
+        self.start = start;
+        let first = match self.dialect {
+            Dialect::Text => text::value_token(&mut self.cursor),
+            Dialect::OpenMetrics => openmetrics::value_token(&mut self.cursor),
+        };
+        if first != Token::Value {
+            // The name goes on with braces, or the line is bad: the careful way finds out.
+            (self.cursor.at, self.cursor.token) = (start, token);
+            return Ok(None);
+        }
+        let sample = match self.dialect {
+            Dialect::Text => text::sample(self),
+            Dialect::OpenMetrics => openmetrics::sample(self),
+        };
+        self.settle(sample.map(Some))
+    }
+
+    /// Passes over a whole line, `line` with its line break, known from an earlier page of the format. `metric_type` is what it
+    /// set then. `false`, with nothing read, where another line stands here.
+    #[inline]
+    pub(crate) fn skip_line(&mut self, line: &[u8], metric_type: Option<MetricType>) -> bool {
+        let here = self.cursor.bytes.get(self.cursor.at..).unwrap_or_default();
+        // A zero byte behind the line break would belong to an OpenMetrics line.
+        let known = self.place == Place::LineStart
+            && here.starts_with(line)
+            && (self.dialect == Dialect::Text || here.get(line.len()) != Some(&0));
+        if known {
+            self.start = self.cursor.at;
+            self.cursor.at += line.len();
+            self.metric_type = metric_type.unwrap_or(self.metric_type);
+        }
+        known
+    }
+
+    /// The entry that was read last, up to where reading stands, if it ends with a line break that is written.
+    pub(crate) fn last_line(&self) -> Option<&'a [u8]> {
+        let line = self.cursor.bytes.get(self.start..self.cursor.at)?;
+        line.ends_with(b"\n").then_some(line)
+    }
+
+    pub(crate) fn unexpected(&self, expected: &'static str, token: Token) -> Box<ParseErrorKind> {
+        let end = self.cursor.end.min(self.cursor.at + 1);
+        Box::new(ParseErrorKind::Unexpected {
+            expected,
+            got: self.cursor.copy(self.cursor.token, end),
+            token,
+            parsed: self.cursor.copy(self.start, end),
+        })
+    }
+
+    pub(crate) fn parsed(&self) -> Box<[u8]> {
+        self.cursor.copy(self.start, self.cursor.at)
+    }
+
+    /// Parses a value or a timestamp of OpenMetrics.
+    pub(crate) fn float(&self, number: &[u8]) -> Result<f64, Box<ParseErrorKind>> {
+        parse_value(number).map_err(|reason: FloatError| {
+            Box::new(ParseErrorKind::Float { reason, number: number.into(), parsed: self.parsed() })
+        })
+    }
+
+    pub(crate) fn series(&self, text: &'a [u8], sample: Sample<'a>) -> Entry<'a> {
+        Entry::Series(Series { text, dialect: self.dialect, metric_type: self.metric_type, sample })
+    }
+
+    pub(crate) fn exemplar(&self, text: &'a [u8], value: f64, timestamp: Option<TimestampMs>) -> ExemplarText<'a> {
+        ExemplarText { text, value, timestamp }
+    }
+}
+
+/// What follows `prefix` in `line`: the byte behind it and the rest.
+#[inline]
+fn strip<'b>(line: &'b [u8], prefix: &[u8]) -> Option<(u8, &'b [u8])> {
+    let (first, rest) = line.strip_prefix(prefix)?.split_first()?;
+    Some((*first, rest))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
