@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use model::DurationMs;
+
 use crate::numbers;
 use crate::quote;
 
@@ -45,6 +47,10 @@ pub enum DurationError {
 }
 
 const NS_PER_MS: u64 = 1_000_000;
+
+/// What `NaN` becomes where a duration is expected: the least number of nanoseconds, which Prometheus prints in its own way.
+/// In milliseconds that is the number after the least one that can be written out.
+pub(crate) const NO_DURATION: DurationMs = DurationMs(i64::MIN / 1_000_000 - 1);
 
 /// Units from largest to smallest, in milliseconds; whether they are printed only where they divide the whole.
 const UNITS: [(&str, u64, bool); 7] = [

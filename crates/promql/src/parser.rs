@@ -18,7 +18,7 @@ mod postfix;
 mod selector;
 mod series;
 
-use model::{Labels, Matcher};
+use model::Matcher;
 
 use crate::ast::{Expr, Pos};
 use crate::lexer::{Language, Lexer};
@@ -26,6 +26,7 @@ use crate::parse_error::{ParseError, ParseErrors};
 use crate::quote;
 use crate::token::{self, Kind, Token};
 
+pub use labels::MetricDesc;
 pub use series::{CombineHistograms, Sign, SeriesDesc, SequenceValue};
 
 /// Parts of the language that can be turned on and off, by Prometheus' feature flags.
@@ -88,7 +89,7 @@ pub fn parse_selector(text: impl AsRef<[u8]>) -> Result<Vec<Matcher>, ParseError
 }
 
 /// Parses a metric: `name{label="value"}`.
-pub fn parse_metric(text: impl AsRef<[u8]>) -> Result<Labels, ParseErrors> {
+pub fn parse_metric(text: impl AsRef<[u8]>) -> Result<MetricDesc, ParseErrors> {
     let mut parser = Parser::new(text.as_ref(), ParseOptions::STABLE, Language::Expressions);
     let labels = parser.start(Parser::metric);
     parser.finish(labels)

@@ -12,7 +12,7 @@ use crate::ast::{
     DurationNodeKind, Edges, Expr, ExprKind, MatrixSelector, NumberLiteral, StringLiteral, Subquery, UnaryOp,
     VectorMatching, VectorSelector,
 };
-use crate::duration::write_millis;
+use crate::duration::{NO_DURATION, write_millis};
 use crate::numbers;
 use crate::quote::write_quoted;
 
@@ -217,11 +217,16 @@ fn write_at(out: &mut impl Write, at: Option<AtModifier>) -> fmt::Result {
 fn write_offset(out: &mut impl Write, offset: Option<&DurationExpr>) -> fmt::Result {
     let Some(offset) = offset else { return Ok(()) };
     out.write_str(" offset ")?;
+    if matches!(offset, DurationExpr::Literal(NO_DURATION)) {
+        // Its negation is itself, so that the sign is printed twice.
+        out.write_char('-')?;
+    }
     write_duration(out, offset)
 }
 
 fn write_duration(out: &mut impl Write, duration: &DurationExpr) -> fmt::Result {
     match duration {
+        DurationExpr::Literal(NO_DURATION) => write_millis(out, NO_DURATION.0 + 1),
         DurationExpr::Literal(d) => write_millis(out, d.0),
         DurationExpr::Computed(node) => write_duration_node(out, node),
     }

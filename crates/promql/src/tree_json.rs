@@ -8,12 +8,13 @@ use crate::ast::{
     AtModifier, Binary, Cardinality, DurationExpr, DurationNode, DurationNodeKind, Edges, Expr, ExprKind,
     VectorMatching, VectorSelector,
 };
+use crate::duration::NO_DURATION;
 use crate::functions;
 use crate::numbers;
 
 /// A tree that JSON cannot hold: a fill value is infinite or not a number.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("json: unsupported value: {}", numbers::format_g(*value))]
+#[error("unsupported value: {}", numbers::format_g(*value))]
 pub struct TreeError {
     /// The value.
     pub value: f64,
@@ -130,6 +131,7 @@ fn selector(kind: &str, vector: &VectorSelector) -> Value {
 /// Milliseconds of a literal, zero for an expression.
 fn millis(duration: Option<&DurationExpr>) -> i64 {
     match duration {
+        Some(DurationExpr::Literal(NO_DURATION)) => NO_DURATION.0 + 1,
         Some(DurationExpr::Literal(d)) => d.0,
         Some(DurationExpr::Computed(_)) | None => 0,
     }

@@ -9,6 +9,7 @@ use crate::ast::{
     AtModifier, DurationExpr, DurationNodeKind, Edges, ExprKind, MatrixSelector, Pos, Subquery,
     VectorSelector,
 };
+use crate::duration::NO_DURATION;
 use crate::numbers;
 use crate::token::{Kind, Token};
 
@@ -295,7 +296,10 @@ fn nanoseconds(seconds: f64) -> i64 {
 
 fn duration_expr(duration: Duration) -> DurationExpr {
     match duration.node.kind {
-        DurationNodeKind::Number(n) => DurationExpr::Literal(DurationMs(nanoseconds(n.value) / 1_000_000)),
+        DurationNodeKind::Number(n) => DurationExpr::Literal(match nanoseconds(n.value) {
+            i64::MIN => NO_DURATION,
+            ns => DurationMs(ns / 1_000_000),
+        }),
         _ => DurationExpr::Computed(Box::new(duration.node)),
     }
 }

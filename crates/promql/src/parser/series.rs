@@ -6,8 +6,9 @@ mod histogram;
 
 use std::sync::Arc;
 
-use model::{FloatHistogram, Labels, stale_nan};
+use model::{FloatHistogram, stale_nan};
 
+use super::labels::MetricDesc;
 use super::{Parsed, Parser, caught};
 use crate::numbers;
 use crate::token::Kind;
@@ -28,7 +29,7 @@ pub enum Sign {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesDesc {
     /// The metric.
-    pub labels: Labels,
+    pub labels: MetricDesc,
     /// One for each point in time, repetitions written out.
     pub values: Vec<SequenceValue>,
 }
