@@ -53,7 +53,7 @@ pub enum ExprKind {
     /// `(x)`
     Paren(Box<Expr>),
     /// `"text"`, unquoted
-    String(String),
+    String(StringLiteral),
     /// `-x`, `+x`
     Unary(UnaryOp, Box<Expr>),
     /// `x{a="b"}`
@@ -67,6 +67,15 @@ pub struct NumberLiteral {
     pub value: f64,
     /// Written as a duration, and so printed.
     pub is_duration: bool,
+}
+
+/// A text. Escapes (`"\xff"`) can write bytes that are not UTF-8; nothing stored can hold those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StringLiteral {
+    /// The text, with U+FFFD for each byte that is not UTF-8.
+    pub text: String,
+    /// The exact bytes where `text` does not hold them; only the printer needs them.
+    pub exact: Option<Box<[u8]>>,
 }
 
 /// Sign.
@@ -309,7 +318,10 @@ pub struct VectorSelector {
     pub name: String,
     /// All conditions, the one of the name included, in Prometheus' order (braces first, then the name).
     pub matchers: Vec<Matcher>,
-    /// `offset`, as written.
+    /// Index into `matchers` and exact bytes of the values that are not UTF-8 (the matcher has U+FFFD instead); only the
+    /// printer needs them.
+    pub inexact: Vec<(usize, Box<[u8]>)>,
+    /// `offset`, as written; `None` for `offset 0`, as in Prometheus.
     pub offset: Option<DurationExpr>,
     /// `@`.
     pub at: Option<AtModifier>,
