@@ -1,0 +1,41 @@
+//! Entry points for fuzzing: they panic where a promise is broken.
+
+use crate::{XorDecoder, XorEncoder, decode_xor};
+
+/// Both decoders agree on any bytes, and what they read survives another encoding and a resumed encoder.
+pub fn fuzz_xor(bytes: &[u8]) {
+    let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+    let bulk = decode_xor(bytes, &mut timestamps, &mut values);
+    let single = decode_one_by_one(bytes);
+    let resumed = XorEncoder::from_bytes(bytes);
+    let Ok(samples) = single else {
+        assert!(bulk.is_err(), "decode_xor accepts what XorDecoder refuses");
+        assert!(timestamps.is_empty() && values.is_empty(), "an error leaves nothing behind");
+        assert!(resumed.is_err(), "from_bytes accepts what XorDecoder refuses");
+        return;
+    };
+    assert_eq!(bulk, Ok(samples.len()));
+    let columns: Vec<(i64, u64)> = timestamps.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+    assert_eq!(columns, samples);
+    let mut resumed = resumed.expect("XorDecoder accepts it");
+    assert_eq!(decode_one_by_one(resumed.bytes()).as_ref(), Ok(&samples));
+    let mut again = XorEncoder::new();
+    samples.iter().for_each(|(t, v)| again.append(*t, f64::from_bits(*v)));
+    assert_eq!(decode_one_by_one(again.bytes()).as_ref(), Ok(&samples));
+    if samples.len() < usize::from(crate::SAMPLES_PER_CHUNK_MAX) {
+        let mut longer = samples;
+        longer.push((longer.last().map_or(0, |s| s.0.wrapping_add(15_000)), 1.5f64.to_bits()));
+        let (t, v) = longer[longer.len() - 1];
+        resumed.append(t, f64::from_bits(v));
+        assert_eq!(decode_one_by_one(resumed.bytes()).as_ref(), Ok(&longer));
+    }
+}
+
+fn decode_one_by_one(bytes: &[u8]) -> Result<Vec<(i64, u64)>, crate::DecodeError> {
+    let mut decoder = XorDecoder::new(bytes)?;
+    let mut samples = Vec::new();
+    while let Some((t, v)) = decoder.next()? {
+        samples.push((t, v.to_bits()));
+    }
+    Ok(samples)
+}
