@@ -3,3 +3,4 @@
 //! No I/O and no clock: expressions, series and times go in, values come out.
 
 pub mod ast;
+pub mod engine;

@@ -76,6 +76,11 @@ impl Budget {
         if held > self.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
     }
 
+    /// An error where a column of `steps` values could not be held.
+    pub(crate) fn glance_columns(&self, steps: usize) -> Result<(), QueryError> {
+        if steps as u64 > self.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+    }
+
     /// Counts `samples` as given back.
     pub(crate) fn release(&self, samples: usize) {
         self.held.fetch_sub(samples as u64, Ordering::Relaxed);

@@ -45,9 +45,9 @@ pub(crate) fn extrapolated(call: &Call<'_>, kind: Kind, out: &mut [f64], scratch
         let window = Window {
             change,
             first: values[lo],
-            interval: secs(ts[last] - ts[lo]),
-            to_start: secs(ts[lo] - (end - call.spec.range)),
-            to_end: secs(end - ts[last]),
+            interval: secs(ts[last].wrapping_sub(ts[lo])),
+            to_start: secs(ts[lo].wrapping_sub(end.wrapping_sub(call.spec.range))),
+            to_end: secs(end.wrapping_sub(ts[last])),
             gaps: float(last - lo),
         };
         *o = window.extrapolate(is_counter, divisor);
@@ -116,6 +116,6 @@ pub(crate) fn instant(call: &Call<'_>, is_rate: bool, out: &mut [f64]) {
         }
         let (before, after) = (values[hi - 2], values[hi - 1]);
         let change = if is_rate && after < before { after } else { after - before };
-        *o = if is_rate { change / secs(ts[hi - 1] - ts[hi - 2]) } else { change };
+        *o = if is_rate { change / secs(ts[hi - 1].wrapping_sub(ts[hi - 2])) } else { change };
     }
 }

@@ -465,12 +465,8 @@ fn extreme(
                     break;
                 }
             }
-            if !(v.is_nan() && queue.len() > front) {
-                queue.push(index(at));
-            } else {
-                // A NaN counts only while nothing else is in the window, so it waits at the end.
-                queue.push(index(at));
-            }
+            // A NaN waits at the end: it counts only where nothing else is in the window.
+            queue.push(index(at));
         }
         seen = seen.max(hi);
         while front < queue.len() && (queue[front] as usize) < lo {
