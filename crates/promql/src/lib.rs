@@ -4,6 +4,7 @@
 
 pub mod ast;
 pub mod duration;
+pub mod engine;
 pub mod functions;
 #[doc(hidden)]
 pub mod fuzzing;

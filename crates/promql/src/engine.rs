@@ -1,0 +1,183 @@
+//! The engine: plans an expression, takes series as storage gives them, and answers.
+//!
+//! Evaluation is series-major: a series is decoded once, all steps of the query are computed for it, what can be aggregated is
+//! added to the columns of its group, and the series is forgotten. The engine never pulls and knows neither clock nor threads:
+//!
+//! 1. [`plan`] says what is wanted ([`Plan::leaves`]).
+//! 2. For each leaf one or more [`LeafWorker`]s take series ([`LeafWorker::push`]), on as many threads as there are workers.
+//! 3. [`Plan::finish`] joins what they made and gives the value.
+//!
+//! Native histograms, extended range selectors, fill modifiers, `info()` and start timestamps are refused (see [`Feature`]).
+
+mod aggregate;
+mod annotations;
+mod binary;
+mod column;
+mod decode;
+mod duration;
+mod error;
+mod eval;
+mod format;
+mod histogram;
+mod invariant;
+mod limits;
+mod map;
+mod math;
+mod node;
+mod plan;
+mod rate;
+mod regression;
+mod result;
+mod row;
+mod sink;
+mod sort;
+mod source;
+mod time;
+mod window;
+mod worker;
+
+use std::sync::Arc;
+
+use model::{DurationMs, Matcher, TimeRange, TimestampMs};
+
+pub use annotations::{Annotation, Annotations, Severity};
+pub use error::{DurationProblem, Feature, QueryError};
+pub use limits::{Interrupt, Limits, QueryStats};
+pub use result::{Points, QueryResult, RangeSeries, Value, VectorSample};
+pub use worker::LeafWorker;
+
+use crate::ast::Expr;
+use eval::Evaluator;
+use limits::Budget;
+use plan::Planned;
+use worker::PipelineState;
+
+/// How a query is evaluated.
+#[derive(Clone, Debug)]
+pub struct QueryParams {
+    /// The first instant.
+    pub start: TimestampMs,
+    /// The last instant (inclusive); that of an instant query is its `start`.
+    pub end: TimestampMs,
+    /// From instant to instant; zero for an instant query.
+    pub step: DurationMs,
+    /// How old the sample of an instant may be (exclusive).
+    pub lookback: DurationMs,
+    /// The step of subqueries that name none.
+    pub subquery_step: DurationMs,
+    /// Bounds.
+    pub limits: Limits,
+    /// Ways of evaluation.
+    pub options: Options,
+    /// Stops the query.
+    pub interrupt: Interrupt,
+}
+
+impl QueryParams {
+    /// An instant query at `at`, with Prometheus' defaults.
+    pub fn instant(at: TimestampMs) -> QueryParams {
+        QueryParams::range(at, at, DurationMs::ZERO)
+    }
+
+    /// A range query, with Prometheus' defaults.
+    pub fn range(start: TimestampMs, end: TimestampMs, step: DurationMs) -> QueryParams {
+        QueryParams {
+            start,
+            end,
+            step,
+            lookback: DurationMs::mins(5),
+            subquery_step: DurationMs::mins(1),
+            limits: Limits::default(),
+            options: Options::default(),
+            interrupt: Interrupt::default(),
+        }
+    }
+
+    fn is_instant(&self) -> bool {
+        self.step <= DurationMs::ZERO
+    }
+}
+
+/// Ways of evaluation that Prometheus has flags for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Names are dropped at the very end (`promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+    /// Types come from `__type__` (`type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
+}
+
+/// What is asked of storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// All must hold.
+    pub matchers: Vec<Matcher>,
+    /// Samples wanted.
+    pub range: TimeRange,
+    /// Whether samples are wanted at all.
+    pub with_chunks: bool,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct PlanState {
+    params: QueryParams,
+    planned: Planned,
+    budget: Budget,
+}
+
+/// A query that waits for its series.
+#[derive(Debug)]
+pub struct Plan {
+    state: Arc<PlanState>,
+}
+
+/// Plans `expr`.
+pub fn plan(expr: &Expr, params: QueryParams) -> Result<Plan, QueryError> {
+    let planned = plan::plan(expr, &params)?;
+    let budget = Budget::new(&params.limits);
+    Ok(Plan { state: Arc::new(PlanState { params, planned, budget }) })
+}
+
+impl Plan {
+    /// What is asked of storage; the series of each leaf go to its own workers.
+    pub fn leaves(&self) -> &[Leaf] {
+        &self.state.planned.leaves
+    }
+
+    /// A worker for leaf number `leaf`.
+    pub fn worker(&self, leaf: usize) -> LeafWorker {
+        LeafWorker::new(Arc::clone(&self.state), leaf)
+    }
+
+    /// Joins what the workers made and evaluates the rest. A leaf without workers had no series.
+    pub fn finish(&self, workers: impl IntoIterator<Item = LeafWorker>) -> Result<QueryResult, QueryError> {
+        let plan = self.state.as_ref();
+        let mut states: Vec<Option<PipelineState>> = Vec::new();
+        states.resize_with(plan.planned.pipelines.len(), || None);
+        let mut annotations = Annotations::default();
+        let mut stats = QueryStats::default();
+        for worker in workers {
+            let leavings = worker.into_leavings();
+            annotations.merge(leavings.annotations);
+            stats.add(&leavings.stats);
+            let pipelines = &plan.planned.leaf_plans[leavings.leaf].pipelines;
+            for (at, state) in pipelines.iter().zip(leavings.states) {
+                match &mut states[*at] {
+                    Some(known) => known.merge(state, &plan.budget)?,
+                    slot @ None => *slot = Some(state),
+                }
+            }
+        }
+        let delayed = plan.params.options.delayed_name_removal;
+        let made = plan.planned.pipelines.iter().zip(states).map(|(pipeline, state)| {
+            let state = state.unwrap_or_else(|| PipelineState::new(pipeline, delayed));
+            Some(state.sink.finish(&pipeline.sink))
+        });
+        let mut evaluator = Evaluator::new(plan, made.collect(), annotations, stats);
+        let value = evaluator.value()?;
+        let Evaluator { annotations, mut stats, .. } = evaluator;
+        stats.peak_samples = plan.budget.peak();
+        Ok(QueryResult { value, annotations, stats })
+    }
+}

@@ -1,0 +1,422 @@
+//! Aggregations into group columns: a row is added to its group at all steps at once, and forgotten.
+
+mod count_values;
+mod group;
+mod topk;
+
+pub(crate) use count_values::CountValues;
+pub(crate) use group::Grouper;
+pub(crate) use topk::TopK;
+
+use super::column::{ABSENT, NORMAL_NAN, is_absent};
+use super::error::QueryError;
+use super::limits::Budget;
+use super::math::{kahan, quantile};
+use super::node::{Groups, Scalar};
+use super::row::{Key, Row};
+use crate::ast::AggregateOp;
+
+/// The columns of one group.
+#[derive(Debug)]
+enum Columns {
+    /// Sum and compensation.
+    Sum { sum: Vec<f64>, c: Vec<f64> },
+    /// Sum, compensation, count; where `incremental` the sum is the mean, because the sum itself overflowed.
+    Avg { sum: Vec<f64>, c: Vec<f64>, count: Vec<f64>, incremental: Vec<bool> },
+    Least(Vec<f64>),
+    Largest(Vec<f64>),
+    Count(Vec<f64>),
+    Group(Vec<f64>),
+    /// Count, mean, sum of squared distances (Welford).
+    Moments { count: Vec<f64>, mean: Vec<f64>, m2: Vec<f64> },
+    /// All values.
+    Rows(Vec<Box<[f64]>>),
+}
+
+impl Columns {
+    fn new(op: AggregateOp, n: usize) -> Columns {
+        let absent = || vec![ABSENT; n];
+        let zero = || vec![0.0; n];
+        match op {
+            AggregateOp::Sum => Columns::Sum { sum: absent(), c: zero() },
+            AggregateOp::Avg => Columns::Avg { sum: absent(), c: zero(), count: zero(), incremental: Vec::new() },
+            AggregateOp::Min => Columns::Least(absent()),
+            AggregateOp::Max => Columns::Largest(absent()),
+            AggregateOp::Count => Columns::Count(zero()),
+            AggregateOp::Stddev | AggregateOp::Stdvar => {
+                Columns::Moments { count: zero(), mean: zero(), m2: zero() }
+            }
+            AggregateOp::Quantile => Columns::Rows(Vec::new()),
+            AggregateOp::Group
+            | AggregateOp::Topk
+            | AggregateOp::Bottomk
+            | AggregateOp::CountValues
+            | AggregateOp::Limitk
+            | AggregateOp::LimitRatio => Columns::Group(absent()),
+        }
+    }
+
+    /// Samples that the columns stand for, in the budget.
+    fn held(&self, n: usize) -> usize {
+        match self {
+            Columns::Rows(rows) => rows.len() * n,
+            _ => n,
+        }
+    }
+
+    fn add(&mut self, column: &[f64]) {
+        match self {
+            Columns::Sum { sum, c } => add_sum(sum, c, column),
+            Columns::Avg { sum, c, count, incremental } => add_avg(sum, c, count, incremental, column),
+            Columns::Least(least) => add_extreme(least, column, |new, old| new < old),
+            Columns::Largest(largest) => add_extreme(largest, column, |new, old| new > old),
+            Columns::Count(count) => {
+                for (n, v) in count.iter_mut().zip(column) {
+                    *n += if is_absent(*v) { 0.0 } else { 1.0 };
+                }
+            }
+            Columns::Group(seen) => {
+                for (s, v) in seen.iter_mut().zip(column) {
+                    *s = if is_absent(*v) { *s } else { 1.0 };
+                }
+            }
+            Columns::Moments { count, mean, m2 } => {
+                for (i, &v) in column.iter().enumerate() {
+                    if is_absent(v) {
+                        continue;
+                    }
+                    count[i] += 1.0;
+                    if count[i] == 1.0 {
+                        mean[i] = v;
+                        m2[i] = if v.is_finite() { 0.0 } else { NORMAL_NAN };
+                    } else {
+                        let delta = v - mean[i];
+                        mean[i] += delta / count[i];
+                        m2[i] += delta * (v - mean[i]);
+                    }
+                }
+            }
+            Columns::Rows(rows) => rows.push(column.into()),
+        }
+    }
+
+    fn merge(&mut self, other: Columns) {
+        match (self, other) {
+            (Columns::Sum { sum, c }, Columns::Sum { sum: other_sum, c: other_c }) => {
+                for i in 0..sum.len() {
+                    if is_absent(other_sum[i]) {
+                        continue;
+                    }
+                    if is_absent(sum[i]) {
+                        (sum[i], c[i]) = (other_sum[i], other_c[i]);
+                    } else {
+                        (sum[i], c[i]) = kahan(other_sum[i], sum[i], c[i]);
+                        c[i] += if sum[i].is_infinite() { 0.0 } else { other_c[i] };
+                    }
+                }
+            }
+            (
+                Columns::Avg { sum, c, count, incremental },
+                Columns::Avg { sum: sum_b, c: c_b, count: count_b, incremental: incremental_b },
+            ) => {
+                for i in 0..sum.len() {
+                    let b = Mean { sum: sum_b[i], c: c_b[i], count: count_b[i], incremental: flag(&incremental_b, i) };
+                    let a = Mean { sum: sum[i], c: c[i], count: count[i], incremental: flag(incremental, i) };
+                    let both = a.join(b);
+                    (sum[i], c[i], count[i]) = (both.sum, both.c, both.count);
+                    set_flag(incremental, i, sum.len(), both.incremental);
+                }
+            }
+            (Columns::Least(a), Columns::Least(b)) => add_extreme(a, &b, |new, old| new < old),
+            (Columns::Largest(a), Columns::Largest(b)) => add_extreme(a, &b, |new, old| new > old),
+            (Columns::Count(a), Columns::Count(b)) => a.iter_mut().zip(b).for_each(|(a, b)| *a += b),
+            (Columns::Group(a), Columns::Group(b)) => {
+                a.iter_mut().zip(b).for_each(|(a, b)| *a = if is_absent(b) { *a } else { b });
+            }
+            (
+                Columns::Moments { count, mean, m2 },
+                Columns::Moments { count: count_b, mean: mean_b, m2: m2_b },
+            ) => {
+                // Source: Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances".
+                for i in 0..count.len() {
+                    if count_b[i] == 0.0 {
+                        continue;
+                    }
+                    if count[i] == 0.0 {
+                        (count[i], mean[i], m2[i]) = (count_b[i], mean_b[i], m2_b[i]);
+                        continue;
+                    }
+                    let n = count[i] + count_b[i];
+                    let delta = mean_b[i] - mean[i];
+                    m2[i] += m2_b[i] + delta * delta * (count[i] * count_b[i] / n);
+                    mean[i] += delta * (count_b[i] / n);
+                    count[i] = n;
+                }
+            }
+            (Columns::Rows(a), Columns::Rows(b)) => a.extend(b),
+            (_, _) => debug_assert!(false, "columns of two aggregations"),
+        }
+    }
+
+    fn finish(self, op: AggregateOp, param: &Scalar, n: usize) -> Box<[f64]> {
+        let absent_if_none = |count: f64, v: f64| if count == 0.0 { ABSENT } else { v };
+        match self {
+            Columns::Sum { sum, c } => {
+                sum.iter().zip(c).map(|(s, c)| if is_absent(*s) { ABSENT } else { s + c }).collect()
+            }
+            Columns::Avg { sum, c, count, incremental } => (0..n)
+                .map(|i| {
+                    let (s, c, count) = (sum[i], c[i], count[i]);
+                    let mean = if flag(&incremental, i) { s + c } else { s / count + c / count };
+                    absent_if_none(count, mean)
+                })
+                .collect(),
+            Columns::Least(v) | Columns::Largest(v) | Columns::Group(v) => v.into(),
+            Columns::Count(count) => count.iter().map(|c| absent_if_none(*c, *c)).collect(),
+            Columns::Moments { count, m2, .. } => count
+                .iter()
+                .zip(m2)
+                .map(|(n, m2)| {
+                    let variance = m2 / n;
+                    absent_if_none(*n, if op == AggregateOp::Stddev { variance.sqrt() } else { variance })
+                })
+                .collect(),
+            Columns::Rows(rows) => {
+                let mut values = Vec::with_capacity(rows.len());
+                let q = param.known();
+                (0..n)
+                    .map(|i| {
+                        values.clear();
+                        values.extend(rows.iter().map(|row| row[i]).filter(|v| !is_absent(*v)));
+                        if values.is_empty() { ABSENT } else { quantile(q.map_or(0.0, |q| q.at(i)), &mut values) }
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+fn flag(flags: &[bool], i: usize) -> bool {
+    flags.get(i).copied().unwrap_or(false)
+}
+
+fn set_flag(flags: &mut Vec<bool>, i: usize, n: usize, on: bool) {
+    if on {
+        flags.resize(n, false);
+        flags[i] = true;
+    }
+}
+
+#[inline]
+fn add_sum(sum: &mut [f64], c: &mut [f64], column: &[f64]) {
+    let n = column.len();
+    let (sum, c) = (&mut sum[..n], &mut c[..n]);
+    for i in 0..n {
+        let v = column[i];
+        let old = sum[i];
+        let t = old + v;
+        let larger_first = old.abs() >= v.abs();
+        let lost = if larger_first { (old - t) + v } else { (v - t) + old };
+        let new_c = if t.is_infinite() { 0.0 } else { c[i] + lost };
+        let first = is_absent(old);
+        let none = is_absent(v);
+        sum[i] = if none {
+            old
+        } else if first {
+            v
+        } else {
+            t
+        };
+        c[i] = if none || first { c[i] } else { new_c };
+    }
+}
+
+/// A mean that is being built.
+#[derive(Clone, Copy)]
+struct Mean {
+    sum: f64,
+    c: f64,
+    count: f64,
+    incremental: bool,
+}
+
+impl Mean {
+    /// Adds one value. Source: Prometheus `aggregation`, case AVG.
+    fn add(self, v: f64) -> Mean {
+        let count = self.count + 1.0;
+        if self.count == 0.0 {
+            return Mean { sum: v, c: 0.0, count, incremental: false };
+        }
+        let (mut mean, mut c) = (self.sum, self.c);
+        if !self.incremental {
+            let (sum, new_c) = kahan(v, self.sum, self.c);
+            if !sum.is_infinite() {
+                return Mean { sum, c: new_c, count, incremental: false };
+            }
+            mean = self.sum / self.count;
+            c /= self.count;
+        }
+        let q = self.count / count;
+        let (sum, c) = kahan(v / count, q * mean, q * c);
+        Mean { sum, c, count, incremental: true }
+    }
+
+    /// The mean of the values of both.
+    fn join(self, other: Mean) -> Mean {
+        if other.count == 0.0 {
+            return self;
+        }
+        if self.count == 0.0 {
+            return other;
+        }
+        let count = self.count + other.count;
+        if !self.incremental && !other.incremental {
+            let (sum, c) = kahan(other.sum, self.sum, self.c);
+            if !sum.is_infinite() {
+                return Mean { sum, c: c + other.c, count, incremental: false };
+            }
+        }
+        let mean = |m: Mean| if m.incremental { m.sum + m.c } else { m.sum / m.count + m.c / m.count };
+        let sum = mean(self) * (self.count / count) + mean(other) * (other.count / count);
+        Mean { sum, c: 0.0, count, incremental: true }
+    }
+}
+
+fn add_avg(sum: &mut [f64], c: &mut [f64], count: &mut [f64], incremental: &mut Vec<bool>, column: &[f64]) {
+    let n = column.len();
+    for (i, v) in column.iter().enumerate() {
+        if is_absent(*v) {
+            continue;
+        }
+        let mean = Mean { sum: sum[i], c: c[i], count: count[i], incremental: flag(incremental, i) }.add(*v);
+        (sum[i], c[i], count[i]) = (mean.sum, mean.c, mean.count);
+        set_flag(incremental, i, n, mean.incremental);
+    }
+}
+
+fn add_extreme(best: &mut [f64], column: &[f64], beats: impl Fn(f64, f64) -> bool) {
+    for (b, v) in best.iter_mut().zip(column) {
+        // An absent best is a NaN too.
+        if !is_absent(*v) && (beats(*v, *b) || b.is_nan()) {
+            *b = *v;
+        }
+    }
+}
+
+/// Groups and their columns.
+#[derive(Debug)]
+pub(crate) struct Aggregator {
+    op: AggregateOp,
+    n: usize,
+    grouper: Grouper,
+    columns: Vec<Columns>,
+}
+
+impl Aggregator {
+    pub(crate) fn new(op: AggregateOp, groups: &Groups, delayed: bool, n: usize) -> Aggregator {
+        Aggregator { op, n, grouper: Grouper::new(groups, delayed), columns: Vec::new() }
+    }
+
+    /// Adds a row to its group.
+    pub(crate) fn add(&mut self, key: &Key, column: &[f64], budget: &Budget) -> Result<(), QueryError> {
+        let at = self.grouper.find(key);
+        if at == self.columns.len() {
+            self.columns.push(Columns::new(self.op, self.n));
+            budget.hold(self.n)?;
+        }
+        if self.op == AggregateOp::Quantile {
+            budget.hold(self.n)?;
+        }
+        self.columns[at].add(column);
+        Ok(())
+    }
+
+    /// Adds the groups of another thread.
+    pub(crate) fn merge(&mut self, other: Aggregator, budget: &Budget) {
+        let Aggregator { n, grouper, columns, .. } = other;
+        for (group, columns) in grouper.into_groups().into_iter().zip(columns) {
+            let at = self.grouper.adopt(group);
+            if at == self.columns.len() {
+                self.columns.push(columns);
+            } else {
+                if !matches!(columns, Columns::Rows(_)) {
+                    budget.release(columns.held(n));
+                }
+                self.columns[at].merge(columns);
+            }
+        }
+    }
+
+    /// One row per group.
+    pub(crate) fn finish(self, param: &Scalar) -> Vec<Row> {
+        let Aggregator { op, n, grouper, columns } = self;
+        grouper
+            .into_groups()
+            .into_iter()
+            .zip(columns)
+            .map(|(group, columns)| Row { key: group.key, values: columns.finish(op, param, n) })
+            .collect()
+    }
+}
+
+/// `1` at the steps where no row has a value.
+#[derive(Debug)]
+pub(crate) struct Absence {
+    seen: Vec<bool>,
+}
+
+impl Absence {
+    pub(crate) fn new(n: usize) -> Absence {
+        Absence { seen: vec![false; n] }
+    }
+
+    pub(crate) fn add(&mut self, column: &[f64]) {
+        for (s, v) in self.seen.iter_mut().zip(column) {
+            *s |= !is_absent(*v);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Absence) {
+        self.seen.iter_mut().zip(other.seen).for_each(|(a, b)| *a |= b);
+    }
+
+    pub(crate) fn finish(self, labels: model::Labels) -> Vec<Row> {
+        if self.seen.iter().all(|s| *s) {
+            return Vec::new();
+        }
+        let values = self.seen.iter().map(|s| if *s { ABSENT } else { 1.0 }).collect();
+        vec![Row { key: Key::new(labels), values }]
+    }
+}
+
+/// The value of the only row, NaN where there is none or more.
+#[derive(Debug)]
+pub(crate) struct Single {
+    value: Vec<f64>,
+    count: Vec<u32>,
+}
+
+impl Single {
+    pub(crate) fn new(n: usize) -> Single {
+        Single { value: vec![NORMAL_NAN; n], count: vec![0; n] }
+    }
+
+    pub(crate) fn add(&mut self, column: &[f64]) {
+        for (i, v) in column.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+            self.value[i] = *v;
+            self.count[i] = self.count[i].saturating_add(1);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Single) {
+        for (i, n) in other.count.iter().enumerate().filter(|(_, n)| **n > 0) {
+            self.value[i] = other.value[i];
+            self.count[i] = self.count[i].saturating_add(*n);
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<Row> {
+        let values = self.value.iter().zip(&self.count).map(|(v, n)| if *n == 1 { *v } else { NORMAL_NAN }).collect();
+        vec![Row { key: Key::new(model::Labels::empty()), values }]
+    }
+}

@@ -1,0 +1,88 @@
+//! `count_values`: one row per group and value.
+
+use hashbrown::HashMap;
+use model::{Labels, LabelsBuilder};
+
+use super::Grouper;
+use crate::engine::column::{ABSENT, is_absent};
+use crate::engine::error::QueryError;
+use crate::engine::format::go_f;
+use crate::engine::limits::Budget;
+use crate::engine::node::Groups;
+use crate::engine::row::{Key, Row};
+
+#[derive(Debug)]
+pub(crate) struct CountValues {
+    label: String,
+    n: usize,
+    delayed: bool,
+    grouper: Grouper,
+    counts: HashMap<Labels, Box<[f64]>>,
+}
+
+impl CountValues {
+    /// `groups` are as written: the label of the value belongs to `by`.
+    pub(crate) fn new(groups: &Groups, label: &str, delayed: bool, n: usize) -> CountValues {
+        let mut groups = groups.clone();
+        if !groups.without {
+            groups.names.push(label.to_owned());
+            groups.names.sort_unstable();
+        }
+        let grouper = Grouper::new(&groups, delayed);
+        CountValues { label: label.to_owned(), n, delayed, grouper, counts: HashMap::new() }
+    }
+
+    /// Adds a row.
+    pub(crate) fn add(&mut self, key: &Key, column: &[f64], budget: &Budget) -> Result<(), QueryError> {
+        let mut key = key.clone();
+        if !self.delayed {
+            key.settle();
+        }
+        let mut by_value: HashMap<u64, Labels> = HashMap::new();
+        for (i, v) in column.iter().enumerate() {
+            if is_absent(*v) {
+                continue;
+            }
+            let bits = if v.is_nan() { u64::MAX } else { v.to_bits() };
+            let labels = by_value.entry(bits).or_insert_with(|| {
+                let mut with_value = LabelsBuilder::from_labels(&key.labels);
+                with_value.set(&self.label, &go_f(*v));
+                self.grouper.labels(&Key::new(with_value.build()))
+            });
+            let counts = match self.counts.get_mut(labels) {
+                Some(counts) => counts,
+                None => {
+                    budget.hold(self.n)?;
+                    self.counts.entry(labels.clone()).or_insert_with(|| vec![0.0; self.n].into())
+                }
+            };
+            counts[i] += 1.0;
+        }
+        Ok(())
+    }
+
+    /// Adds the counts of another thread.
+    pub(crate) fn merge(&mut self, other: CountValues, budget: &Budget) {
+        for (labels, counts) in other.counts {
+            match self.counts.get_mut(&labels) {
+                Some(known) => {
+                    budget.release(self.n);
+                    known.iter_mut().zip(counts).for_each(|(a, b)| *a += b);
+                }
+                None => {
+                    self.counts.insert(labels, counts);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<Row> {
+        self.counts
+            .into_iter()
+            .map(|(labels, mut counts)| {
+                counts.iter_mut().for_each(|n| *n = if *n == 0.0 { ABSENT } else { *n });
+                Row { key: Key::new(labels), values: counts }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,250 @@
+//! Operators between two vectors: joins of rows by labels, computed once per row and not per step.
+//!
+//! Source: Prometheus `VectorBinop`, `VectorAnd`, `VectorOr`, `VectorUnless`, `resultMetric` of `promql/engine.go`.
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use model::{Labels, LabelsBuilder};
+
+use super::aggregate::Grouper;
+use super::annotations::Annotations;
+use super::column::{ABSENT, any_present, is_absent};
+use super::error::QueryError;
+use super::limits::{Budget, Ticker};
+use super::math::{self, Keep, binary_columns};
+use super::node::{BinaryNode, Groups};
+use super::row::{Key, METADATA_LABELS, Row, merge_rows};
+use crate::ast::{BinaryOp, Cardinality, VectorMatching};
+
+/// What a join works with besides its rows.
+pub(crate) struct Join<'a> {
+    pub(crate) delayed: bool,
+    pub(crate) annotations: &'a mut Annotations,
+    pub(crate) ticker: &'a mut Ticker,
+    pub(crate) budget: &'a Budget,
+}
+
+/// Evaluates the operator over the rows of both sides.
+pub(crate) fn evaluate(
+    node: &BinaryNode,
+    lhs: Vec<Row>,
+    rhs: Vec<Row>,
+    join: &mut Join<'_>,
+) -> Result<Vec<Row>, QueryError> {
+    let n = node.grid.count;
+    let mut grouper = Grouper::new(&Groups { without: !node.matching.on, names: sorted(&node.matching.labels) }, true);
+    let left_groups: Vec<usize> = lhs.iter().map(|row| grouper.find(&row.key)).collect();
+    let right_groups: Vec<usize> = rhs.iter().map(|row| grouper.find(&row.key)).collect();
+    let rows = match node.op {
+        BinaryOp::And => {
+            let present = presence(&rhs, &right_groups, n);
+            filter(lhs, &left_groups, &present, true)
+        }
+        BinaryOp::Unless => {
+            let present = presence(&rhs, &right_groups, n);
+            filter(lhs, &left_groups, &present, false)
+        }
+        BinaryOp::Or => {
+            let present = presence(&lhs, &left_groups, n);
+            let mut rows = lhs;
+            rows.extend(filter(rhs, &right_groups, &present, false));
+            rows
+        }
+        _ => {
+            let sides = Sides::new(node, lhs, left_groups, rhs, right_groups);
+            sides.check_one_side(node)?;
+            sides.operate(node, join)?
+        }
+    };
+    // At a single step Prometheus leaves equal labels to the end where names are dropped there.
+    if join.delayed && n == 1 { Ok(rows) } else { merge_rows(rows) }
+}
+
+fn sorted(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// For each group the steps at which some row has a value.
+fn presence(rows: &[Row], groups: &[usize], n: usize) -> HashMap<usize, Vec<bool>> {
+    let mut present: HashMap<usize, Vec<bool>> = HashMap::new();
+    for (row, group) in rows.iter().zip(groups) {
+        let steps = present.entry(*group).or_insert_with(|| vec![false; n]);
+        steps.iter_mut().zip(&row.values).for_each(|(s, v)| *s |= !is_absent(*v));
+    }
+    present
+}
+
+/// Keeps the values of steps at which the row's group is, or is not, present.
+fn filter(rows: Vec<Row>, groups: &[usize], present: &HashMap<usize, Vec<bool>>, wanted: bool) -> Vec<Row> {
+    rows.into_iter()
+        .zip(groups)
+        .filter_map(|(mut row, group)| {
+            match present.get(group) {
+                None if wanted => return None,
+                None => {}
+                Some(steps) => {
+                    for (v, s) in row.values.iter_mut().zip(steps) {
+                        *v = if *s == wanted { *v } else { ABSENT };
+                    }
+                }
+            }
+            any_present(&row.values).then_some(row)
+        })
+        .collect()
+}
+
+/// The two sides of an arithmetic or comparison: `many` is the left one, but with `group_right` the right.
+struct Sides {
+    many: Vec<Row>,
+    many_groups: Vec<usize>,
+    one: Vec<Row>,
+    /// Rows of the one side by group.
+    one_of: HashMap<usize, Vec<usize>>,
+    swapped: bool,
+}
+
+impl Sides {
+    fn new(node: &BinaryNode, lhs: Vec<Row>, lg: Vec<usize>, rhs: Vec<Row>, rg: Vec<usize>) -> Sides {
+        let swapped = node.matching.cardinality == Cardinality::OneToMany;
+        let (many, many_groups, one, one_groups) = if swapped { (rhs, rg, lhs, lg) } else { (lhs, lg, rhs, rg) };
+        let mut one_of: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (at, group) in one_groups.iter().enumerate() {
+            one_of.entry(*group).or_default().push(at);
+        }
+        Sides { many, many_groups, one, one_of, swapped }
+    }
+
+    /// An error where the one side has two of a group at one step, and the many side has anything there.
+    fn check_one_side(&self, node: &BinaryNode) -> Result<(), QueryError> {
+        let crowded: Vec<&Vec<usize>> = self.one_of.values().filter(|rows| rows.len() > 1).collect();
+        if crowded.is_empty() {
+            return Ok(());
+        }
+        for i in 0..node.grid.count {
+            if !self.many.iter().any(|row| !is_absent(row.values[i])) {
+                continue;
+            }
+            for rows in &crowded {
+                let mut present = rows.iter().filter(|at| !is_absent(self.one[**at].values[i]));
+                if let (Some(first), Some(second)) = (present.next(), present.next()) {
+                    let (first, second) = (&self.one[*first].key.labels, &self.one[*second].key.labels);
+                    return Err(QueryError::ManyToMany {
+                        group: match_labels(second, &node.matching),
+                        side: if self.swapped { "left" } else { "right" },
+                        first: second.clone(),
+                        second: first.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn operate(&self, node: &BinaryNode, join: &mut Join<'_>) -> Result<Vec<Row>, QueryError> {
+        let keep = match (node.return_bool, math::is_comparison(node.op)) {
+            (true, _) => Keep::Bool,
+            (false, true) => Keep::Left,
+            (false, false) => Keep::Result,
+        };
+        let mut matches = Matches { one_to_one: node.matching.cardinality == Cardinality::OneToOne, taken: HashMap::new() };
+        let mut crowd: HashMap<usize, u32> = HashMap::new();
+        for group in &self.many_groups {
+            *crowd.entry(*group).or_default() += 1;
+        }
+        let mut out = Vec::new();
+        let mut column = vec![ABSENT; node.grid.count];
+        for (many, group) in self.many.iter().zip(&self.many_groups) {
+            let Some(ones) = self.one_of.get(group) else { continue };
+            let is_crowded = crowd[group] > 1 || ones.len() > 1;
+            for one in ones.iter().map(|at| &self.one[*at]) {
+                join.ticker.tick(node.grid.count)?;
+                if math::is_trim(node.op) {
+                    if many.values.iter().zip(&one.values).any(|(a, b)| !is_absent(*a) && !is_absent(*b)) {
+                        join.annotations.incompatible_floats(node.pos, math::op_text(node.op));
+                    }
+                    continue;
+                }
+                let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
+                if is_crowded {
+                    matches.note(*group, &labels, &many.values, &one.values)?;
+                }
+                let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
+                binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
+                if any_present(&column) {
+                    join.budget.hold(node.grid.count)?;
+                    let key = Key { labels, drop_name: node.return_bool && join.delayed };
+                    out.push(Row { key, values: column.as_slice().into() });
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Which steps of which results were matched already, for groups with several rows.
+struct Matches {
+    one_to_one: bool,
+    taken: HashMap<(usize, Option<Labels>), Vec<bool>>,
+}
+
+impl Matches {
+    fn note(&mut self, group: usize, labels: &Labels, a: &[f64], b: &[f64]) -> Result<(), QueryError> {
+        let key = (group, (!self.one_to_one).then(|| labels.clone()));
+        let matched = a.iter().zip(b).map(|(a, b)| !is_absent(*a) && !is_absent(*b));
+        match self.taken.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(matched.collect());
+            }
+            Entry::Occupied(mut entry) => {
+                for (taken, matched) in entry.get_mut().iter_mut().zip(matched) {
+                    if *taken && matched {
+                        return Err(if self.one_to_one {
+                            QueryError::ManyToOneNotExplicit
+                        } else {
+                            QueryError::GroupingNotUnique
+                        });
+                    }
+                    *taken |= matched;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The labels by which rows met.
+fn match_labels(labels: &Labels, matching: &VectorMatching) -> Labels {
+    let mut names = sorted(&matching.labels);
+    if matching.on {
+        return labels.only(&names);
+    }
+    names.push(model::METRIC_NAME.to_owned());
+    names.sort_unstable();
+    labels.without(&names)
+}
+
+/// The labels of a result.
+fn result_labels(many: &Labels, one: &Labels, node: &BinaryNode, delayed: bool) -> Labels {
+    let matching = &node.matching;
+    let mut builder = LabelsBuilder::from_labels(many);
+    if math::is_arithmetic(node.op) || (node.return_bool && !delayed) {
+        for name in METADATA_LABELS {
+            builder.del(name);
+        }
+    }
+    if matching.cardinality == Cardinality::OneToOne {
+        let names: Vec<String> = builder.iter().map(|(name, _)| name.to_owned()).collect();
+        for name in names {
+            if matching.labels.contains(&name) != matching.on {
+                builder.del(&name);
+            }
+        }
+    }
+    for name in &matching.include {
+        builder.set(name, one.get(name).unwrap_or(""));
+    }
+    builder.build()
+}

@@ -1,0 +1,123 @@
+//! The samples of one series out of its chunks.
+
+use model::{TimeRange, join_values};
+use storage::{Chunk, ChunkEncoding, Series};
+
+use super::column::{NORMAL_NAN, is_absent};
+use super::error::{Feature, QueryError};
+use super::limits::Ticker;
+use super::window::Samples;
+
+/// The samples of a series at hand; buffers are kept from series to series.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    ts: Vec<i64>,
+    values: Vec<f64>,
+    /// Samples `from .. to` lie in the range.
+    from: usize,
+    to: usize,
+    /// The same without staleness markers, where there are any.
+    clean_ts: Vec<i64>,
+    clean_values: Vec<f64>,
+    has_markers: bool,
+}
+
+impl Decoded {
+    /// Decodes the chunks of `series` that overlap `range`; returns how many samples were decoded.
+    pub(crate) fn fill(&mut self, series: &Series, range: TimeRange, ticker: &mut Ticker) -> Result<usize, QueryError> {
+        self.ts.clear();
+        self.values.clear();
+        let mut in_order = true;
+        for chunk in &series.chunks {
+            if chunk.maxt < range.mint || chunk.mint >= range.maxt {
+                continue;
+            }
+            let before = self.ts.last().copied();
+            let n = self.append(series, chunk)?;
+            in_order &= before.is_none_or(|last| self.ts.get(self.ts.len() - n).is_none_or(|first| last < *first));
+            ticker.tick(n)?;
+        }
+        let decoded = self.ts.len();
+        in_order &= self.ts.windows(2).fold(true, |ok, pair| ok & (pair[0] < pair[1]));
+        if !in_order {
+            self.join();
+        }
+        self.from = self.ts.partition_point(|t| *t < range.mint.0);
+        self.to = self.ts.partition_point(|t| *t < range.maxt.0).max(self.from);
+        self.find_nans();
+        Ok(decoded)
+    }
+
+    /// Number of samples in the range.
+    pub(crate) fn len(&self) -> usize {
+        self.to - self.from
+    }
+
+    fn append(&mut self, series: &Series, chunk: &Chunk) -> Result<usize, QueryError> {
+        match chunk.encoding {
+            ChunkEncoding::Xor => chunkenc::decode_xor(&chunk.data, &mut self.ts, &mut self.values).map_err(|source| {
+                QueryError::Corrupt { labels: series.labels.clone(), mint: chunk.mint, source }
+            }),
+            ChunkEncoding::Histogram | ChunkEncoding::FloatHistogram => {
+                Err(QueryError::Unsupported(Feature::NativeHistograms))
+            }
+        }
+    }
+
+    /// Orders samples of overlapping chunks; of two with one timestamp `join_values` decides.
+    fn join(&mut self) {
+        let mut samples: Vec<(i64, f64)> = self.ts.iter().copied().zip(self.values.iter().copied()).collect();
+        samples.sort_by_key(|(t, _)| *t);
+        self.ts.clear();
+        self.values.clear();
+        for (t, v) in samples {
+            match self.values.last_mut() {
+                Some(last) if self.ts.last() == Some(&t) => *last = join_values(*last, v),
+                _ => {
+                    self.ts.push(t);
+                    self.values.push(v);
+                }
+            }
+        }
+    }
+
+    /// Looks for staleness markers, and for the one NaN that columns keep for themselves.
+    fn find_nans(&mut self) {
+        self.has_markers = false;
+        let values = &mut self.values[self.from..self.to];
+        if !values.iter().fold(false, |any, v| any | v.is_nan()) {
+            return;
+        }
+        for v in values.iter_mut() {
+            if is_absent(*v) {
+                *v = NORMAL_NAN;
+            }
+            self.has_markers |= model::is_stale(*v);
+        }
+        if self.has_markers {
+            self.clean_ts.clear();
+            self.clean_values.clear();
+            for at in self.from..self.to {
+                if !model::is_stale(self.values[at]) {
+                    self.clean_ts.push(self.ts[at]);
+                    self.clean_values.push(self.values[at]);
+                }
+            }
+        }
+    }
+
+    /// All samples, staleness markers included, and whether there are any.
+    pub(crate) fn with_markers(&self) -> (Samples<'_>, bool) {
+        let samples = Samples { ts: &self.ts[self.from..self.to], values: &self.values[self.from..self.to] };
+        (samples, self.has_markers)
+    }
+
+    /// The samples without staleness markers.
+    pub(crate) fn without_markers(&self) -> Samples<'_> {
+        if self.has_markers {
+            Samples { ts: &self.clean_ts, values: &self.clean_values }
+        } else {
+            self.with_markers().0
+        }
+    }
+}

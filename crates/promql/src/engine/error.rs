@@ -1,0 +1,174 @@
+//! Why a query has no answer. The words are Prometheus' where it has any.
+
+use model::{Labels, TimestampMs};
+use storage::ErrorClass;
+
+use super::format::go_g;
+
+/// A part of the language that this version parses and does not evaluate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Feature {
+    /// Native histogram samples.
+    NativeHistograms,
+    /// `anchored` and `smoothed`.
+    ExtendedRangeSelectors,
+    /// `fill`, `fill_left`, `fill_right`.
+    FillModifiers,
+    /// `info()`.
+    Info,
+    /// `start_timestamp()`.
+    StartTimestamps,
+}
+
+impl Feature {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Feature::NativeHistograms => "native histograms",
+            Feature::ExtendedRangeSelectors => "extended range selectors (anchored, smoothed)",
+            Feature::FillModifiers => "fill modifiers",
+            Feature::Info => "info()",
+            Feature::StartTimestamps => "start timestamps",
+        }
+    }
+}
+
+/// What is wrong with a duration expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DurationProblem {
+    /// Not finite.
+    #[error("duration is NaN or infinite")]
+    NotFinite,
+    /// Zero or negative where time must pass.
+    #[error("duration must be greater than 0")]
+    NotPositive,
+    /// Beyond nanoseconds in 64 bits.
+    #[error("duration is out of range")]
+    OutOfRange,
+    /// `/ 0`.
+    #[error("division by zero")]
+    DivisionByZero,
+    /// `% 0`.
+    #[error("modulo by zero")]
+    ModuloByZero,
+}
+
+/// Why a query cannot be evaluated or was not.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum QueryError {
+    /// A range query of something that has no value per step.
+    #[error("invalid expression type {found:?} for range query, must be Scalar or instant Vector")]
+    NotForRangeQuery {
+        /// The type found, in Prometheus' words.
+        found: &'static str,
+    },
+    /// A duration expression without a usable value.
+    #[error("{start}:{end}: {problem}")]
+    Duration {
+        /// First byte of the expression.
+        start: usize,
+        /// First byte after it.
+        end: usize,
+        /// What is wrong.
+        problem: DurationProblem,
+    },
+    /// More samples than the query may hold.
+    #[error("query processing would load too many samples into memory in query execution")]
+    TooManySamples,
+    /// The caller gave up.
+    #[error("query was canceled in expression evaluation")]
+    Canceled,
+    /// The deadline passed.
+    #[error("query timed out in expression evaluation")]
+    TimedOut,
+    /// Two elements of one vector have the same labels.
+    #[error("vector cannot contain metrics with the same labelset")]
+    DuplicateLabelset,
+    /// Several elements of a match group on the side that may have one.
+    #[error(
+        "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{first}, \
+         {second}];many-to-many matching not allowed: matching labels must be unique on one side"
+    )]
+    ManyToMany {
+        /// Labels of the group.
+        group: Labels,
+        /// `left` or `right`.
+        side: &'static str,
+        /// One of them.
+        first: Labels,
+        /// Another.
+        second: Labels,
+    },
+    /// Several elements of the left side meet one of the right in a one-to-one operation.
+    #[error("multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)")]
+    ManyToOneNotExplicit,
+    /// Elements of the many side that give the same labels.
+    #[error("multiple matches for labels: grouping labels must ensure unique matches")]
+    GroupingNotUnique,
+    /// `topk(NaN, x)`.
+    #[error("Parameter value is NaN")]
+    ParameterNan,
+    /// `limit_ratio(NaN, x)`.
+    #[error("Ratio value is NaN")]
+    RatioNan,
+    /// `topk(-1e30, x)`.
+    #[error("Scalar value {} underflows int64", go_g(*.0))]
+    ScalarUnderflow(f64),
+    /// `topk(1e30, x)`.
+    #[error("Scalar value {} overflows int64", go_g(*.0))]
+    ScalarOverflow(f64),
+    /// `count_values("", x)`.
+    #[error("invalid label name {0:?}")]
+    InvalidLabelName(String),
+    /// A regular expression in `label_replace` that is none.
+    #[error("invalid regular expression in label_replace(): {0}")]
+    InvalidRegexp(String),
+    /// A label name in `label_replace` or `label_join` that is none.
+    #[error("invalid {role} label name in {function}(): {name}")]
+    InvalidLabel {
+        /// `source` or `destination`.
+        role: &'static str,
+        /// The function.
+        function: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A factor of `double_exponential_smoothing` outside of (0, 1).
+    #[error("invalid {name} factor. Expected: 0 < {symbol} < 1, got: {value:.6}")]
+    InvalidFactor {
+        /// `smoothing` or `trend`.
+        name: &'static str,
+        /// `sf` or `tf`.
+        symbol: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// Parsed, and not evaluated by this version.
+    #[error("{} are not supported by this version", .0.as_str())]
+    Unsupported(Feature),
+    /// An expression that the parser does not let through.
+    #[error("unexpected expression: {0}")]
+    Malformed(&'static str),
+    /// A chunk that cannot be decoded.
+    #[error("decode chunk of {labels} at {mint}")]
+    Corrupt {
+        /// The series.
+        labels: Labels,
+        /// Start of the chunk.
+        mint: TimestampMs,
+        /// What is wrong with it.
+        #[source]
+        source: chunkenc::DecodeError,
+    },
+}
+
+impl QueryError {
+    /// Whose fault it is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            QueryError::Canceled | QueryError::TimedOut => ErrorClass::Overload,
+            QueryError::Corrupt { .. } => ErrorClass::Corrupt,
+            _ => ErrorClass::Caller,
+        }
+    }
+}

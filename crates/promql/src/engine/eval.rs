@@ -1,0 +1,451 @@
+//! What remains when storage has answered: the tree over the pipelines' results, from the leaves to the root.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use model::{Labels, TimestampMs};
+
+use super::annotations::Annotations;
+use super::binary::{self, Join};
+use super::column::{ABSENT, Grid, any_present, count_present};
+use super::decode::Decoded;
+use super::error::QueryError;
+use super::limits::{QueryStats, Ticker};
+use super::map::{self, Work};
+use super::math::{go_max, go_min, scalar_binary};
+use super::node::{
+    BinaryNode, HistogramFn, HistogramNode, MapOp, Node, Root, Scalar, ScalarNode, SinkSpec, Source, Step, Warning,
+    WindowCall,
+};
+use super::result::{Points, RangeSeries, Value, VectorSample};
+use super::row::{Key, Row, Seen, Uniqueness, check_unique, merge_rows};
+use super::sink::{Made, Sink};
+use super::source::{Buffers, Env};
+use super::window::Number;
+use super::worker::Run;
+use super::{PlanState, histogram, sort};
+
+/// Evaluates the tree.
+pub(crate) struct Evaluator<'a> {
+    pub(crate) plan: &'a PlanState,
+    /// What the pipelines made; taken by the one node that wants it.
+    pub(crate) made: Vec<Option<Made>>,
+    pub(crate) annotations: Annotations,
+    pub(crate) stats: QueryStats,
+    ticker: Ticker,
+    buffers: Buffers,
+    /// Numbers that were late, by the address of their node.
+    late: HashMap<*const ScalarNode, Scalar>,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(
+        plan: &'a PlanState,
+        made: Vec<Option<Made>>,
+        annotations: Annotations,
+        stats: QueryStats,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            plan,
+            made,
+            annotations,
+            stats,
+            ticker: Ticker::new(&plan.params.interrupt),
+            buffers: Buffers::default(),
+            late: HashMap::new(),
+        }
+    }
+
+    fn delayed(&self) -> bool {
+        self.plan.params.options.delayed_name_removal
+    }
+
+    /// The value of the query.
+    pub(crate) fn value(&mut self) -> Result<Value, QueryError> {
+        let plan = self.plan;
+        let (grid, is_instant) = (plan.planned.grid, plan.params.is_instant());
+        let at = TimestampMs(grid.start);
+        match &plan.planned.root {
+            Root::String(text) => Ok(Value::String { at, text: text.clone() }),
+            Root::Scalar(scalar) => {
+                let scalar = self.resolve(scalar)?;
+                let number = numbers(&scalar);
+                if is_instant {
+                    return Ok(Value::Scalar { at, value: number.at(0) });
+                }
+                plan.budget.hold(grid.count)?;
+                let values = (0..grid.count).map(|i| number.at(i)).collect();
+                let points = Points::on_grid(grid, values);
+                Ok(Value::Matrix(vec![RangeSeries { labels: Labels::empty(), points }]))
+            }
+            Root::Points(pipeline) => {
+                let Some(Made::Points(series)) = self.made[*pipeline].take() else { return Ok(Value::Matrix(vec![])) };
+                let series = series.into_iter();
+                let series =
+                    series.map(|(labels, ts, values)| RangeSeries { labels, points: Points::listed(ts, values) });
+                Ok(Value::Matrix(by_labels(series.collect())))
+            }
+            Root::Subquery { node, grid } => {
+                let rows = self.final_rows(node)?;
+                Ok(Value::Matrix(matrix(rows, *grid)))
+            }
+            Root::Vector { node, .. } if !is_instant => {
+                let rows = self.final_rows(node)?;
+                Ok(Value::Matrix(matrix(rows, grid)))
+            }
+            Root::Vector { node, ordered } => {
+                let rows = self.final_rows(node)?;
+                let mut samples: Vec<VectorSample> = rows
+                    .into_iter()
+                    .filter(|row| any_present(&row.values))
+                    .map(|row| VectorSample { labels: row.key.labels, value: row.values[0] })
+                    .collect();
+                if !ordered {
+                    samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+                }
+                Ok(Value::Vector { at, samples })
+            }
+        }
+    }
+
+    /// The rows of the outermost node, with names dropped that are to be.
+    fn final_rows(&mut self, node: &Node) -> Result<Vec<Row>, QueryError> {
+        let mut rows = self.rows(node)?;
+        if !self.delayed() {
+            return Ok(rows);
+        }
+        rows.iter_mut().for_each(|row| row.key.settle());
+        merge_rows(rows)
+    }
+
+    /// The rows of a node. Without delayed name removal their names are dropped where they are to be.
+    fn rows(&mut self, node: &Node) -> Result<Vec<Row>, QueryError> {
+        self.plan.params.interrupt.check()?;
+        match node {
+            Node::Pipeline(at) => self.pipeline_rows(*at),
+            Node::Deferred { pipeline, source, grid, unique } => self.deferred(*pipeline, source, *grid, *unique),
+            Node::Map { input, from, step } => self.map(input, *from, step),
+            Node::Reduce { input, spec, grid } => self.reduce(input, spec, *grid),
+            Node::Vector(scalar, n) => {
+                let scalar = self.resolve(scalar)?;
+                self.plan.budget.glance_columns(*n)?;
+                self.plan.budget.hold(*n)?;
+                let number = numbers(&scalar);
+                let values = (0..*n).map(|i| number.at(i)).collect();
+                Ok(vec![Row { key: Key::new(Labels::empty()), values }])
+            }
+            Node::Binary(node) => self.binary(node),
+            Node::Histogram(node) => self.histogram(node),
+            Node::Sort { input, by, descending } => {
+                let mut rows = self.rows(input)?;
+                rows.retain(|row| any_present(&row.values));
+                sort::sort(&mut rows, by, *descending);
+                Ok(rows)
+            }
+            Node::Also(warning, node) => {
+                self.warn(warning)?;
+                self.rows(node)
+            }
+        }
+    }
+
+    fn pipeline_rows(&mut self, at: usize) -> Result<Vec<Row>, QueryError> {
+        let pipeline = &self.plan.planned.pipelines[at];
+        let Some(Made::Rows(rows)) = self.made[at].take() else { return Ok(Vec::new()) };
+        let overlaps = |unique: &Option<Uniqueness>| *unique == Some(Uniqueness::Overlap);
+        let may_repeat = overlaps(&pipeline.unique) || pipeline.steps.iter().any(|step| overlaps(&step.unique));
+        // The pipeline has made sure that rows of the same labels do not overlap; here they become one.
+        if may_repeat { merge_rows(rows) } else { Ok(rows) }
+    }
+
+    /// Runs a source that waited for numbers over the series that were kept for it.
+    fn deferred(
+        &mut self,
+        pipeline: usize,
+        source: &Source,
+        grid: Grid,
+        unique: Option<Uniqueness>,
+    ) -> Result<Vec<Row>, QueryError> {
+        let plan = self.plan;
+        let Some(Made::Raw(series)) = self.made[pipeline].take() else { return Ok(Vec::new()) };
+        let source = match source {
+            Source::Window(call) => Source::Window(self.resolve_call(call)?),
+            Source::Instant { .. } | Source::Timestamp { .. } => source.clone(),
+        };
+        let counts = &plan.planned.pipelines[pipeline];
+        let range = plan.planned.leaves[counts.leaf].range;
+        let delayed = self.delayed();
+        let mut decoded = Decoded::default();
+        let mut seen = Seen::default();
+        let mut rows = Vec::new();
+        for one in series {
+            self.stats.samples_decoded += decoded.fill(&one, range, &mut self.ticker)? as u64;
+            let mut work = Work { key: Key::new(one.labels), column: Vec::new(), other: Vec::new() };
+            let run = Run { source: &source, grid, unique };
+            let mut env = Env {
+                delayed,
+                type_and_unit_labels: plan.params.options.type_and_unit_labels,
+                annotations: &mut self.annotations,
+                ticker: &mut self.ticker,
+                buffers: &mut self.buffers,
+            };
+            if let Some(looked) = run.source(&decoded, &mut work, &mut seen, &mut env, &plan.budget)? {
+                if counts.counts {
+                    self.stats.total_queryable_samples += looked.seen * counts.repeat;
+                }
+                self.stats.samples_read += looked.read;
+                plan.budget.hold(count_present(&work.column))?;
+                if !delayed {
+                    work.key.settle();
+                }
+                rows.push(Row { key: work.key, values: work.column.into() });
+            }
+        }
+        Ok(rows)
+    }
+
+    fn map(&mut self, input: &Node, from: Grid, step: &Step) -> Result<Vec<Row>, QueryError> {
+        let rows = self.rows(input)?;
+        let op = self.resolve_op(&step.op)?;
+        let delayed = self.delayed();
+        let mut out = Vec::with_capacity(rows.len());
+        let mut work = Work { key: Key::new(Labels::empty()), column: Vec::new(), other: Vec::new() };
+        self.plan.budget.glance_columns(step.grid.count)?;
+        for row in rows {
+            let before = count_present(&row.values);
+            work.key = row.key;
+            work.column = row.values.into();
+            let mut env = Env {
+                delayed,
+                type_and_unit_labels: self.plan.params.options.type_and_unit_labels,
+                annotations: &mut self.annotations,
+                ticker: &mut self.ticker,
+                buffers: &mut self.buffers,
+            };
+            let (left, looked) = map::apply(&op, from, step.grid, &mut work, &mut env)?;
+            self.stats.total_queryable_samples += looked.seen;
+            self.plan.budget.release(before);
+            if left {
+                let mut key = work.key.clone();
+                if !delayed {
+                    key.settle();
+                }
+                self.plan.budget.hold(count_present(&work.column))?;
+                out.push(Row { key, values: work.column.as_slice().into() });
+            }
+        }
+        match step.unique {
+            None => {}
+            Some(Uniqueness::Overlap) => out = merge_rows(out)?,
+            Some(Uniqueness::Strict) => check_unique(&out)?,
+        }
+        Ok(out)
+    }
+
+    fn reduce(&mut self, input: &Node, spec: &SinkSpec, grid: Grid) -> Result<Vec<Row>, QueryError> {
+        let rows = self.rows(input)?;
+        let spec = match spec {
+            SinkSpec::Aggregate { op, groups, param } => {
+                SinkSpec::Aggregate { op: *op, groups: groups.clone(), param: self.resolve(param)? }
+            }
+            SinkSpec::TopK { op, groups, k } => {
+                SinkSpec::TopK { op: *op, groups: groups.clone(), k: self.resolve(k)? }
+            }
+            other => other.clone(),
+        };
+        let delayed = self.delayed();
+        let mut sink = Sink::new(&spec, grid, delayed);
+        for row in rows {
+            self.ticker.tick(grid.count)?;
+            sink.add(&row.key, &row.values, delayed, &self.plan.budget)?;
+            self.plan.budget.release(count_present(&row.values));
+        }
+        match sink.finish(&spec) {
+            Made::Rows(rows) => Ok(rows),
+            Made::Raw(_) | Made::Points(_) => Err(QueryError::Malformed("a sink of series within an expression")),
+        }
+    }
+
+    fn binary(&mut self, node: &BinaryNode) -> Result<Vec<Row>, QueryError> {
+        let lhs = self.rows(&node.lhs)?;
+        let rhs = self.rows(&node.rhs)?;
+        let held: usize = lhs.iter().chain(&rhs).map(|row| count_present(&row.values)).sum();
+        let mut join = Join {
+            delayed: self.plan.params.options.delayed_name_removal,
+            annotations: &mut self.annotations,
+            ticker: &mut self.ticker,
+            budget: &self.plan.budget,
+        };
+        let rows = binary::evaluate(node, lhs, rhs, &mut join)?;
+        if !super::math::is_set(node.op) {
+            self.plan.budget.release(held);
+        }
+        Ok(rows)
+    }
+
+    fn histogram(&mut self, node: &HistogramNode) -> Result<Vec<Row>, QueryError> {
+        let rows = self.rows(&node.input)?;
+        let function = match &node.function {
+            HistogramFn::Quantile(q, pos) => HistogramFn::Quantile(self.resolve(q)?, *pos),
+            HistogramFn::Fraction(lower, upper) => HistogramFn::Fraction(self.resolve(lower)?, self.resolve(upper)?),
+            HistogramFn::Quantiles(label, qs) => {
+                let qs: Result<Vec<_>, QueryError> = qs.iter().map(|(q, pos)| Ok((self.resolve(q)?, *pos))).collect();
+                HistogramFn::Quantiles(label.clone(), qs?)
+            }
+        };
+        self.ticker.tick(rows.len() * node.grid.count)?;
+        let held: usize = rows.iter().map(|row| count_present(&row.values)).sum();
+        let delayed = self.delayed();
+        let rows = histogram::evaluate(&function, rows, node.grid, delayed, node.pos, &mut self.annotations);
+        self.plan.budget.release(held);
+        self.plan.budget.hold(rows.iter().map(|row| count_present(&row.values)).sum())?;
+        if delayed && node.grid.count == 1 { Ok(rows) } else { merge_rows(rows) }
+    }
+
+    fn warn(&mut self, warning: &Warning) -> Result<(), QueryError> {
+        match warning {
+            Warning::Sort(pos) => self.annotations.sort_in_range_query(*pos),
+            Warning::Quantile(q, pos) => {
+                let limits = Extremes::of(&self.resolve(q)?);
+                if limits.any_nan {
+                    self.annotations.invalid_quantile(*pos, f64::NAN);
+                }
+                if limits.max > 1.0 {
+                    self.annotations.invalid_quantile(*pos, limits.max);
+                }
+                if limits.min < 0.0 {
+                    self.annotations.invalid_quantile(*pos, limits.min);
+                }
+            }
+            Warning::Ratio(ratio, pos) => {
+                let limits = Extremes::of(&self.resolve(ratio)?);
+                if limits.max == 0.0 && limits.min == 0.0 {
+                    return Ok(());
+                }
+                if limits.any_nan {
+                    return Err(QueryError::RatioNan);
+                }
+                if limits.max > 1.0 {
+                    self.annotations.invalid_ratio(*pos, limits.max, 1.0);
+                }
+                if limits.min < -1.0 {
+                    self.annotations.invalid_ratio(*pos, limits.min, -1.0);
+                }
+            }
+            Warning::Count(k) => {
+                const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+                let limits = Extremes::of(&self.resolve(k)?);
+                if limits.max < 1.0 {
+                    return Ok(());
+                }
+                if limits.any_nan {
+                    return Err(QueryError::ParameterNan);
+                }
+                if limits.min <= -LIMIT {
+                    return Err(QueryError::ScalarUnderflow(limits.min));
+                }
+                if limits.max >= LIMIT {
+                    return Err(QueryError::ScalarOverflow(limits.max));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The number, known.
+    fn resolve(&mut self, scalar: &Scalar) -> Result<Scalar, QueryError> {
+        let Scalar::Late(node) = scalar else { return Ok(scalar.clone()) };
+        if let Some(known) = self.late.get(&Arc::as_ptr(node)) {
+            return Ok(known.clone());
+        }
+        let value = match node.as_ref() {
+            ScalarNode::Of(node) => {
+                let row = self.rows(node)?.into_iter().next();
+                Scalar::Column(row.map_or_else(|| Arc::from([]), |row| row.values.into()))
+            }
+            ScalarNode::Binary(op, a, b) => self.combine(a, b, |a, b| scalar_binary(*op, a, b))?,
+            ScalarNode::Max(a, b) => self.combine(a, b, go_max)?,
+            ScalarNode::Min(a, b) => self.combine(a, b, go_min)?,
+            ScalarNode::Negate(a) => match self.resolve(a)? {
+                Scalar::Column(column) => Scalar::Column(column.iter().map(|v| -v).collect()),
+                Scalar::Const(v) => Scalar::Const(-v),
+                late @ Scalar::Late(_) => late,
+            },
+            ScalarNode::Repeat(a) => match self.resolve(a)? {
+                Scalar::Column(column) => Scalar::Const(column.first().copied().unwrap_or(f64::NAN)),
+                other => other,
+            },
+        };
+        self.late.insert(Arc::as_ptr(node), value.clone());
+        Ok(value)
+    }
+
+    fn combine(&mut self, a: &Scalar, b: &Scalar, f: impl Fn(f64, f64) -> f64) -> Result<Scalar, QueryError> {
+        Ok(match (self.resolve(a)?, self.resolve(b)?) {
+            (Scalar::Const(a), Scalar::Const(b)) => Scalar::Const(f(a, b)),
+            (Scalar::Column(a), Scalar::Const(b)) => Scalar::Column(a.iter().map(|a| f(*a, b)).collect()),
+            (Scalar::Const(a), Scalar::Column(b)) => Scalar::Column(b.iter().map(|b| f(a, *b)).collect()),
+            (Scalar::Column(a), Scalar::Column(b)) => {
+                Scalar::Column(a.iter().zip(b.iter()).map(|(a, b)| f(*a, *b)).collect())
+            }
+            (late @ Scalar::Late(_), _) | (_, late @ Scalar::Late(_)) => late,
+        })
+    }
+
+    fn resolve_call(&mut self, call: &WindowCall) -> Result<WindowCall, QueryError> {
+        let [a, b] = &call.numbers;
+        Ok(WindowCall { numbers: [self.resolve(a)?, self.resolve(b)?], ..call.clone() })
+    }
+
+    fn resolve_op(&mut self, op: &MapOp) -> Result<MapOp, QueryError> {
+        Ok(match op {
+            MapOp::Round(s) => MapOp::Round(self.resolve(s)?),
+            MapOp::LimitRatio(s) => MapOp::LimitRatio(self.resolve(s)?),
+            MapOp::Clamp { min, max } => MapOp::Clamp { min: self.resolve(min)?, max: self.resolve(max)? },
+            MapOp::Scalar { op, keep, scalar, scalar_first } => {
+                MapOp::Scalar { op: *op, keep: *keep, scalar: self.resolve(scalar)?, scalar_first: *scalar_first }
+            }
+            MapOp::Subquery { call, from, repeat } => {
+                MapOp::Subquery { call: self.resolve_call(call)?, from: *from, repeat: *repeat }
+            }
+            other => other.clone(),
+        })
+    }
+}
+
+fn numbers(scalar: &Scalar) -> Number<'_> {
+    debug_assert!(!scalar.is_late(), "resolved before");
+    scalar.known().unwrap_or(Number::Const(ABSENT))
+}
+
+/// The least and largest of the numbers of all steps.
+struct Extremes {
+    min: f64,
+    max: f64,
+    any_nan: bool,
+}
+
+impl Extremes {
+    fn of(scalar: &Scalar) -> Extremes {
+        match numbers(scalar) {
+            Number::Const(v) => Extremes { min: v, max: v, any_nan: v.is_nan() },
+            Number::Column(column) => Extremes {
+                min: column.iter().fold(f64::MAX, |a, b| go_min(a, *b)),
+                max: column.iter().fold(-f64::MAX, |a, b| go_max(a, *b)),
+                any_nan: column.iter().any(|v| v.is_nan()),
+            },
+        }
+    }
+}
+
+fn by_labels(mut series: Vec<RangeSeries>) -> Vec<RangeSeries> {
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series
+}
+
+fn matrix(rows: Vec<Row>, grid: Grid) -> Vec<RangeSeries> {
+    let rows = rows.into_iter().filter(|row| any_present(&row.values));
+    by_labels(
+        rows.map(|row| RangeSeries { labels: row.key.labels, points: Points::on_grid(grid, row.values) }).collect(),
+    )
+}

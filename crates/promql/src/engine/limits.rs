@@ -1,0 +1,144 @@
+//! What a query may use, how it is stopped, and what it used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use super::error::QueryError;
+
+/// Bounds of one query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Samples held at once: results, intermediate results and the series at hand. Protects the memory of the querier.
+    pub samples_max: u64,
+}
+
+impl Default for Limits {
+    /// Prometheus' `--query.max-samples`.
+    fn default() -> Limits {
+        Limits { samples_max: 50_000_000 }
+    }
+}
+
+const RUNNING: u8 = 0;
+const CANCELED: u8 = 1;
+const TIMED_OUT: u8 = 2;
+
+/// Stops a query from outside; clones stop the same query. It is looked at at least every 100,000 samples.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicU8>);
+
+impl Interrupt {
+    /// The caller gave up.
+    pub fn cancel(&self) {
+        self.0.store(CANCELED, Ordering::Relaxed);
+    }
+
+    /// The deadline passed.
+    pub fn time_out(&self) {
+        self.0.store(TIMED_OUT, Ordering::Relaxed);
+    }
+
+    /// An error where the query was stopped.
+    pub fn check(&self) -> Result<(), QueryError> {
+        match self.0.load(Ordering::Relaxed) {
+            RUNNING => Ok(()),
+            CANCELED => Err(QueryError::Canceled),
+            _ => Err(QueryError::TimedOut),
+        }
+    }
+}
+
+/// Samples held by all threads of a query.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    held: AtomicU64,
+    peak: AtomicU64,
+    samples_max: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: &Limits) -> Budget {
+        Budget { held: AtomicU64::new(0), peak: AtomicU64::new(0), samples_max: limits.samples_max }
+    }
+
+    /// Counts `samples` as held.
+    pub(crate) fn hold(&self, samples: usize) -> Result<(), QueryError> {
+        let samples = samples as u64;
+        let held = self.held.fetch_add(samples, Ordering::Relaxed) + samples;
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        if held > self.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+    }
+
+    /// An error where `samples` more could not be held, which are held for a moment only.
+    pub(crate) fn glance(&self, samples: usize) -> Result<(), QueryError> {
+        let held = self.held.load(Ordering::Relaxed) + samples as u64;
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        if held > self.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+    }
+
+    /// An error where a column of `steps` values could not be held.
+    pub(crate) fn glance_columns(&self, steps: usize) -> Result<(), QueryError> {
+        if steps as u64 > self.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+    }
+
+    /// Counts `samples` as given back.
+    pub(crate) fn release(&self, samples: usize) {
+        self.held.fetch_sub(samples as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// Looks at an [`Interrupt`] every so often.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    interrupt: Interrupt,
+    since: usize,
+}
+
+/// Samples between two looks.
+const TICK_SAMPLES: usize = 50_000;
+
+impl Ticker {
+    pub(crate) fn new(interrupt: &Interrupt) -> Ticker {
+        Ticker { interrupt: interrupt.clone(), since: 0 }
+    }
+
+    /// Says that `samples` were looked at.
+    #[inline]
+    pub(crate) fn tick(&mut self, samples: usize) -> Result<(), QueryError> {
+        self.since += samples;
+        if self.since < TICK_SAMPLES {
+            return Ok(());
+        }
+        self.since = 0;
+        self.interrupt.check()
+    }
+}
+
+/// What a query used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Samples decoded from chunks; each sample of storage counts once.
+    pub samples_decoded: u64,
+    /// Series that storage gave.
+    pub series: u64,
+    /// Samples seen, summed over steps, as Prometheus counts `totalQueryableSamples`.
+    pub total_queryable_samples: u64,
+    /// Samples that came new to a step's window, as Prometheus counts `samplesRead`.
+    pub samples_read: u64,
+    /// Most samples held at once.
+    pub peak_samples: u64,
+}
+
+impl QueryStats {
+    /// Adds the counts of another thread.
+    pub(crate) fn add(&mut self, other: &QueryStats) {
+        self.samples_decoded += other.samples_decoded;
+        self.series += other.series;
+        self.total_queryable_samples += other.total_queryable_samples;
+        self.samples_read += other.samples_read;
+    }
+}

@@ -1,0 +1,185 @@
+//! Operations on one row at a time.
+
+use super::column::{ABSENT, Grid, any_present, is_absent, secs};
+use super::error::QueryError;
+use super::math::{self, binary_columns};
+use super::node::{LabelJoin, LabelReplace, MapOp, Scalar};
+use super::row::Key;
+use super::source::{self, Env, Looked};
+use super::window::{Number, Samples};
+use model::{LabelsBuilder, METRIC_NAME, SeriesId};
+
+/// A row at hand.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) key: Key,
+    pub(crate) column: Vec<f64>,
+    /// The column of the next operation.
+    pub(crate) other: Vec<f64>,
+}
+
+/// Applies `op` to the row, whose steps are `from`; false where nothing is left of it. Only operations that are ready may come.
+pub(crate) fn apply(
+    op: &MapOp,
+    from: Grid,
+    to: Grid,
+    work: &mut Work,
+    env: &mut Env<'_>,
+) -> Result<(bool, Looked), QueryError> {
+    let column = &mut work.column;
+    let mut looked = Looked::default();
+    let mut left = true;
+    match op {
+        MapOp::Negate => {
+            math::map(column, |v| -v);
+            work.key.drop_name = true;
+        }
+        MapOp::Math(function) => {
+            function.apply(column);
+            work.key.drop_name = true;
+        }
+        MapOp::Round(to_nearest) => {
+            let inverse = numbers(to_nearest);
+            each(column, |i, v| math::round(v, 1.0 / inverse.at(i)));
+            work.key.drop_name = true;
+        }
+        MapOp::Clamp { min, max } => {
+            let (min, max) = (numbers(min), numbers(max));
+            each(column, |i, v| {
+                let (min, max) = (min.at(i), max.at(i));
+                if max < min { ABSENT } else { math::go_max(min, math::go_min(max, v)) }
+            });
+            work.key.drop_name = true;
+            left = any_present(column);
+        }
+        MapOp::Scalar { op, keep, scalar, scalar_first } => {
+            scalar_operator(*op, *keep, numbers(scalar), *scalar_first, column, &mut work.other);
+            work.key.drop_name |= math::is_arithmetic(*op) || *keep == math::Keep::Bool;
+            left = !math::is_comparison(*op) || any_present(column);
+        }
+        MapOp::TrimFloats { op, pos } => {
+            if any_present(column) {
+                env.annotations.incompatible_floats(*pos, math::op_text(*op));
+            }
+            left = false;
+        }
+        MapOp::Time(function) => {
+            math::map(column, |v| function.apply(v));
+            work.key.drop_name = true;
+        }
+        MapOp::StepTime => {
+            each(column, |i, _| secs(to.at(i)));
+            work.key.drop_name = true;
+        }
+        MapOp::LabelReplace(arguments) => label_replace(arguments, &mut work.key, env.delayed),
+        MapOp::LabelJoin(arguments) => label_join(arguments, &mut work.key, env.delayed),
+        MapOp::Subquery { call, repeat, .. } => {
+            let (mut ts, mut values) = (std::mem::take(&mut env.buffers.ts), std::mem::take(&mut env.buffers.values));
+            ts.clear();
+            values.clear();
+            for (i, v) in column.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                ts.push(from.at(i));
+                values.push(*v);
+            }
+            let samples = Samples { ts: &ts, values: &values };
+            let result = source::windows(call, samples, to, &mut work.key, &mut work.other, env);
+            (env.buffers.ts, env.buffers.values) = (ts, values);
+            (left, looked) = result?;
+            looked = Looked { seen: looked.seen * repeat, read: 0 };
+            std::mem::swap(&mut work.column, &mut work.other);
+        }
+        MapOp::Repeat(n) => {
+            let v = column.first().copied().unwrap_or(ABSENT);
+            column.resize(*n, v);
+        }
+        MapOp::LimitRatio(ratio) => {
+            if !env.delayed {
+                work.key.settle();
+            }
+            let at = offset_of(&work.key);
+            let ratio = numbers(ratio);
+            each(column, |i, v| if is_sampled(ratio.at(i), at) { v } else { ABSENT });
+            left = any_present(column);
+        }
+        MapOp::NoFloats => left = false,
+    }
+    env.ticker.tick(to.count)?;
+    Ok((left, looked))
+}
+
+/// The numbers of an operation that is ready.
+fn numbers(scalar: &Scalar) -> Number<'_> {
+    debug_assert!(!scalar.is_late(), "operations run when their numbers are known");
+    scalar.known().unwrap_or(Number::Const(f64::NAN))
+}
+
+fn each(column: &mut [f64], f: impl Fn(usize, f64) -> f64) {
+    for (i, v) in column.iter_mut().enumerate() {
+        *v = if is_absent(*v) { ABSENT } else { f(i, *v) };
+    }
+}
+
+/// An operator between the values and a number per step.
+fn scalar_operator(
+    op: crate::ast::BinaryOp,
+    keep: math::Keep,
+    scalar: Number<'_>,
+    scalar_first: bool,
+    column: &mut Vec<f64>,
+    other: &mut Vec<f64>,
+) {
+    let constant;
+    let scalars: &[f64] = match scalar {
+        Number::Column(numbers) => numbers,
+        Number::Const(v) => {
+            constant = vec![v; column.len()];
+            &constant
+        }
+    };
+    other.clear();
+    other.resize(column.len(), ABSENT);
+    let (a, b): (&[f64], &[f64]) = if scalar_first { (scalars, column) } else { (column, scalars) };
+    binary_columns(op, keep, a, b, other);
+    std::mem::swap(column, other);
+}
+
+fn label_replace(arguments: &LabelReplace, key: &mut Key, delayed: bool) {
+    if !delayed {
+        key.settle();
+    }
+    let src = key.labels.get(&arguments.src).unwrap_or("");
+    let mut value = String::new();
+    if arguments.regexp.expand(src, &arguments.replacement, &mut value) {
+        set_label(key, &arguments.dst, &value);
+    }
+}
+
+fn label_join(arguments: &LabelJoin, key: &mut Key, delayed: bool) {
+    if !delayed {
+        key.settle();
+    }
+    let values: Vec<&str> = arguments.srcs.iter().map(|src| key.labels.get(src).unwrap_or("")).collect();
+    let value = values.join(&arguments.separator);
+    set_label(key, &arguments.dst, &value);
+}
+
+fn set_label(key: &mut Key, name: &str, value: &str) {
+    let mut builder = LabelsBuilder::from_labels(&key.labels);
+    builder.set(name, value);
+    key.labels = builder.build();
+    if name == METRIC_NAME {
+        key.drop_name = false;
+    }
+}
+
+/// Where in [0, 1) the labels lie, for `limit_ratio`.
+#[expect(clippy::cast_precision_loss, reason = "a fraction with 53 bits is as good")]
+fn offset_of(key: &Key) -> f64 {
+    let id = SeriesId::of_packed(key.labels.as_packed()).0;
+    (id >> 75) as f64 / (1u64 << 53) as f64
+}
+
+fn is_sampled(ratio: f64, offset: f64) -> bool {
+    let ratio = ratio.clamp(-1.0, 1.0);
+    (ratio > 0.0 && offset < ratio) || (ratio < 0.0 && offset >= 1.0 + ratio)
+}

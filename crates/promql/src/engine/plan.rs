@@ -1,0 +1,573 @@
+//! From an expression to a plan: which series are wanted, what is done to each, and what joins the rest.
+
+mod call;
+
+use std::sync::Arc;
+
+use model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher, TimeRange, TimestampMs};
+
+use super::column::{Grid, secs};
+use super::duration::QueryTimes;
+use super::error::{Feature, QueryError};
+use super::invariant::{Invariants, unparen};
+use super::math::{self, Keep};
+use super::node::{
+    BinaryNode, Groups, LeafPlan, MapOp, Node, Pipeline, Root, Scalar, ScalarNode, SinkSpec, Source, Step, Warning,
+};
+use super::row::Uniqueness;
+use super::sink::selects_rows;
+use super::window::{WindowEnd, WindowSpec};
+use super::{Leaf, QueryParams};
+use crate::ast::{
+    Aggregate, AggregateOp, AtModifier, Binary, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorSelector,
+};
+
+/// A planned query.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) root: Root,
+    pub(crate) grid: Grid,
+    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) leaf_plans: Vec<LeafPlan>,
+    pub(crate) pipelines: Vec<Pipeline>,
+}
+
+/// A vector that is being planned: still series by series, or a node.
+struct Built {
+    kind: BuiltKind,
+    /// Its steps.
+    grid: Grid,
+    /// Whether its rows may differ in nothing but the metric's name.
+    names_vary: bool,
+}
+
+enum BuiltKind {
+    Stream(Pipeline),
+    Node(Node),
+}
+
+/// Where in the query an expression stands.
+#[derive(Clone, Copy)]
+struct Scope {
+    /// At how many steps its result is used.
+    repeat: u64,
+    /// Whether samples of its selectors count as seen.
+    counts: bool,
+}
+
+struct Planner<'a> {
+    params: &'a QueryParams,
+    times: QueryTimes,
+    invariants: Invariants,
+    leaves: Vec<Leaf>,
+    leaf_plans: Vec<LeafPlan>,
+    pipelines: Vec<Pipeline>,
+}
+
+/// Plans `expr`.
+pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryError> {
+    let (start, end) = (params.start.0, params.end.0);
+    let is_instant = params.is_instant();
+    let grid = if is_instant { Grid::new(start, start, 1) } else { Grid::new(start, end, params.step.0.max(1)) };
+    let mut planner = Planner {
+        params,
+        times: QueryTimes { start, end, step: if is_instant { 0 } else { params.step.0 } },
+        invariants: Invariants::of(expr),
+        leaves: Vec::new(),
+        leaf_plans: Vec::new(),
+        pipelines: Vec::new(),
+    };
+    let root = planner.root(unparen(expr), grid, is_instant)?;
+    let Planner { leaves, leaf_plans, pipelines, .. } = planner;
+    Ok(Planned { root, grid, leaves, leaf_plans, pipelines })
+}
+
+/// What kind of value an expression has.
+pub(crate) fn type_of(expr: &Expr) -> ValueType {
+    match &expr.kind {
+        ExprKind::Aggregate(_) | ExprKind::Vector(_) => ValueType::Vector,
+        ExprKind::Binary(binary) => match (type_of(&binary.lhs), type_of(&binary.rhs)) {
+            (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
+            _ => ValueType::Vector,
+        },
+        ExprKind::Call(call) => match call.function {
+            "time" | "pi" | "scalar" | "start" | "end" | "range" | "step" | "max_of" | "min_of" => ValueType::Scalar,
+            _ => ValueType::Vector,
+        },
+        ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
+        ExprKind::Number(_) => ValueType::Scalar,
+        ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => type_of(inner),
+        ExprKind::String(_) => ValueType::String,
+    }
+}
+
+impl Planner<'_> {
+    fn root(&mut self, expr: &Expr, grid: Grid, is_instant: bool) -> Result<Root, QueryError> {
+        let scope = Scope { repeat: 1, counts: true };
+        let not_for_range = |found| Err(QueryError::NotForRangeQuery { found });
+        match (type_of(expr), &expr.kind) {
+            (ValueType::String, ExprKind::String(_)) if !is_instant => not_for_range("string"),
+            (ValueType::Matrix, _) if !is_instant => not_for_range("range vector"),
+            (ValueType::String, ExprKind::String(literal)) => Ok(Root::String(literal.text.clone())),
+            (ValueType::Matrix, ExprKind::Matrix(matrix)) => {
+                let (end, matchers) = self.selector(&matrix.selector)?;
+                let spec = WindowSpec { range: self.times.positive(&matrix.range)?, end };
+                let leaf = self.leaf(matchers, window_range(grid, spec.end, spec.range));
+                let source = Source::Instant { end, lookback: spec.range };
+                let pipeline = Pipeline {
+                    leaf,
+                    source,
+                    grid,
+                    unique: None,
+                    steps: Vec::new(),
+                    sink: SinkSpec::Points(spec),
+                    repeat: 1,
+                    counts: true,
+                };
+                Ok(Root::Points(self.register(pipeline)))
+            }
+            (ValueType::Matrix, ExprKind::Subquery(subquery)) => {
+                let (inner, _) = self.subquery_windows(subquery, grid)?;
+                let built = self.vector(&subquery.expr, inner, scope)?;
+                let node = self.close(built);
+                Ok(Root::Subquery { node, grid: inner })
+            }
+            (ValueType::Scalar, _) => Ok(Root::Scalar(self.scalar(expr, grid, scope)?)),
+            (ValueType::Vector, _) => {
+                let built = self.vector(expr, grid, scope)?;
+                let node = self.close(built);
+                let ordered = self.is_ordered(&node);
+                Ok(Root::Vector { node, ordered })
+            }
+            _ => Err(QueryError::Malformed("a value of no type")),
+        }
+    }
+
+    /// Whether the order of the rows is part of the result.
+    fn is_ordered(&self, node: &Node) -> bool {
+        match node {
+            Node::Sort { .. } => true,
+            Node::Pipeline(at) => matches!(self.pipelines[*at].sink, SinkSpec::TopK { .. }),
+            Node::Reduce { spec, .. } => matches!(spec, SinkSpec::TopK { .. }),
+            Node::Map { input, .. } | Node::Also(_, input) => self.is_ordered(input),
+            Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) => false,
+        }
+    }
+
+    /// Plans a vector; what does not change from step to step is evaluated at the first.
+    fn vector(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let expr = unparen(expr);
+        if grid.count < 2 || !self.invariants.contains(expr) {
+            return self.vector_each(expr, grid, scope);
+        }
+        let once = Scope { repeat: scope.repeat.saturating_mul(grid.count as u64), ..scope };
+        let built = self.vector_each(expr, grid.first(), once)?;
+        Ok(self.map(built, MapOp::Repeat(grid.count), grid, Changes::Nothing))
+    }
+
+    fn vector_each(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        match &expr.kind {
+            ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Value),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid, scope),
+            ExprKind::Binary(binary) => self.binary(expr, binary, grid, scope),
+            ExprKind::Call(call) => self.call(expr, call, grid, scope),
+            ExprKind::Paren(inner) => self.vector(inner, grid, scope),
+            ExprKind::Unary(UnaryOp::Plus, inner) => self.vector(inner, grid, scope),
+            ExprKind::Unary(UnaryOp::Minus, inner) => {
+                let built = self.vector(inner, grid, scope)?;
+                Ok(self.map(built, MapOp::Negate, grid, Changes::DropsName))
+            }
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) | ExprKind::Number(_) | ExprKind::String(_) => {
+                Err(QueryError::Malformed("no vector where one is wanted"))
+            }
+        }
+    }
+
+    /// Where the windows of a selector end, and its matchers.
+    fn selector(&self, selector: &VectorSelector) -> Result<(WindowEnd, Vec<Matcher>), QueryError> {
+        if selector.edges != Edges::Plain {
+            return Err(QueryError::Unsupported(Feature::ExtendedRangeSelectors));
+        }
+        let offset = selector.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
+        let end = match selector.at.map(|at| self.at(at)) {
+            None => WindowEnd::Before(offset),
+            Some(at) => WindowEnd::At(at.saturating_sub(offset)),
+        };
+        Ok((end, selector.matchers.clone()))
+    }
+
+    fn at(&self, at: AtModifier) -> i64 {
+        match at {
+            AtModifier::Timestamp(t) => t,
+            AtModifier::Start => self.times.start,
+            AtModifier::End => self.times.end,
+        }
+    }
+
+    fn instant(
+        &mut self,
+        selector: &VectorSelector,
+        grid: Grid,
+        scope: Scope,
+        what: Instant,
+    ) -> Result<Built, QueryError> {
+        let (end, matchers) = self.selector(selector)?;
+        let lookback = self.params.lookback.0;
+        let range = window_range(grid, end, lookback);
+        let source = match what {
+            Instant::Value => Source::Instant { end, lookback },
+            Instant::Timestamp => Source::Timestamp { end, lookback },
+        };
+        let changes = match what {
+            Instant::Value => Changes::Nothing,
+            Instant::Timestamp => Changes::DropsName,
+        };
+        Ok(self.stream(matchers, range, source, grid, scope, changes))
+    }
+
+    /// A pipeline from storage.
+    fn stream(
+        &mut self,
+        matchers: Vec<Matcher>,
+        range: TimeRange,
+        source: Source,
+        grid: Grid,
+        scope: Scope,
+        changes: Changes,
+    ) -> Built {
+        let names_vary = !matchers.iter().any(|m| m.name() == METRIC_NAME && m.op() == MatchOp::Equal);
+        let strict = matches!(source, Source::Window(_));
+        let (unique, names_vary) = self.uniqueness(&changes, names_vary, strict);
+        let leaf = self.leaf(matchers, range);
+        let mut pipeline = Pipeline {
+            leaf,
+            source,
+            grid,
+            unique,
+            steps: Vec::new(),
+            sink: SinkSpec::Collect,
+            repeat: scope.repeat,
+            counts: scope.counts,
+        };
+        if pipeline.source.is_ready() {
+            return Built { kind: BuiltKind::Stream(pipeline), grid, names_vary };
+        }
+        pipeline.sink = SinkSpec::Raw;
+        let source = pipeline.source.clone();
+        let node = Node::Deferred { pipeline: self.register(pipeline), source, grid, unique };
+        Built { kind: BuiltKind::Node(node), grid, names_vary }
+    }
+
+    /// What must be watched after an operation, and whether names vary after it.
+    fn uniqueness(&self, changes: &Changes, names_vary: bool, strict: bool) -> (Option<Uniqueness>, bool) {
+        match changes {
+            Changes::Nothing => (None, names_vary),
+            Changes::DropsName if self.params.options.delayed_name_removal => (None, names_vary),
+            Changes::DropsName => {
+                let mode = if strict { Uniqueness::Strict } else { Uniqueness::Overlap };
+                (names_vary.then_some(mode), false)
+            }
+            Changes::Label { name } => (Some(Uniqueness::Overlap), names_vary || *name == METRIC_NAME),
+        }
+    }
+
+    /// The leaf with these matchers whose range meets `range`, or a new one.
+    fn leaf(&mut self, matchers: Vec<Matcher>, range: TimeRange) -> usize {
+        let same = |leaf: &Leaf| {
+            let both_ways = |a: &[Matcher], b: &[Matcher]| a.iter().all(|m| b.contains(m));
+            both_ways(&leaf.matchers, &matchers)
+                && both_ways(&matchers, &leaf.matchers)
+                && leaf.range.mint <= range.maxt
+                && range.mint <= leaf.range.maxt
+        };
+        if let Some(at) = self.leaves.iter().position(same) {
+            let known = &mut self.leaves[at].range;
+            *known = TimeRange::new(known.mint.min(range.mint), known.maxt.max(range.maxt));
+            return at;
+        }
+        self.leaves.push(Leaf { matchers, range, with_chunks: true });
+        self.leaf_plans.push(LeafPlan::default());
+        self.leaves.len() - 1
+    }
+
+    fn register(&mut self, pipeline: Pipeline) -> usize {
+        let at = self.pipelines.len();
+        self.leaf_plans[pipeline.leaf].pipelines.push(at);
+        self.pipelines.push(pipeline);
+        at
+    }
+
+    /// The node of a vector.
+    fn close(&mut self, built: Built) -> Node {
+        match built.kind {
+            BuiltKind::Stream(pipeline) => Node::Pipeline(self.register(pipeline)),
+            BuiltKind::Node(node) => node,
+        }
+    }
+
+    /// Adds an operation on each row.
+    fn map(&mut self, built: Built, op: MapOp, grid: Grid, changes: Changes) -> Built {
+        let strict = matches!(op, MapOp::Subquery { .. });
+        let (unique, names_vary) = self.uniqueness(&changes, built.names_vary, strict);
+        let step = Step { op, grid, unique };
+        let from = built.grid;
+        let kind = match built.kind {
+            BuiltKind::Stream(mut pipeline) if step.op.is_ready() => {
+                pipeline.steps.push(step);
+                BuiltKind::Stream(pipeline)
+            }
+            other => {
+                let input = self.close(Built { kind: other, grid: from, names_vary });
+                BuiltKind::Node(Node::Map { input: Box::new(input), from, step })
+            }
+        };
+        Built { kind, grid, names_vary }
+    }
+
+    /// Ends the rows in a sink.
+    fn reduce(&mut self, built: Built, spec: SinkSpec, names_vary: bool) -> Built {
+        let late = match &spec {
+            SinkSpec::Aggregate { param, .. } => param.is_late(),
+            SinkSpec::TopK { k, .. } => k.is_late(),
+            _ => false,
+        };
+        let grid = built.grid;
+        let node = match built.kind {
+            BuiltKind::Stream(mut pipeline) if !late => {
+                pipeline.sink = spec;
+                Node::Pipeline(self.register(pipeline))
+            }
+            other => {
+                let input = self.close(Built { kind: other, grid, names_vary });
+                Node::Reduce { input: Box::new(input), spec, grid }
+            }
+        };
+        Built { kind: BuiltKind::Node(node), grid, names_vary }
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let input = unparen(&aggregate.expr);
+        let mut names = aggregate.grouping.labels.clone();
+        names.sort_unstable();
+        names.dedup();
+        let by_name = !aggregate.grouping.without && names.iter().any(|n| n == METRIC_NAME);
+        let groups = Groups { without: aggregate.grouping.without, names };
+        let param = aggregate.param.as_deref().map(unparen);
+        if aggregate.op == AggregateOp::CountValues {
+            let Some(ExprKind::String(label)) = param.map(|p| &p.kind) else {
+                return Err(QueryError::Malformed("count_values without a label"));
+            };
+            if label.text.is_empty() || label.exact.is_some() {
+                return Err(QueryError::InvalidLabelName(label.text.clone()));
+            }
+            let built = self.vector(input, grid, scope)?;
+            let names_vary = by_name || label.text == METRIC_NAME;
+            return Ok(self.reduce(built, SinkSpec::CountValues { groups, label: label.text.clone() }, names_vary));
+        }
+        let number = match param {
+            Some(param) => self.scalar(param, grid, scope)?,
+            None => Scalar::Const(0.0),
+        };
+        let param_pos = param.map_or(input.pos, |p| p.pos);
+        let built = self.vector(input, grid, scope)?;
+        let names_vary = built.names_vary;
+        let op = aggregate.op;
+        let (built, warning) = if selects_rows(op) {
+            let warning = Warning::Count(number.clone());
+            (self.reduce(built, SinkSpec::TopK { op, groups, k: number }, names_vary), Some(warning))
+        } else if op == AggregateOp::LimitRatio {
+            let warning = Warning::Ratio(number.clone(), param_pos);
+            (self.map(built, MapOp::LimitRatio(number), grid, Changes::Nothing), Some(warning))
+        } else {
+            let warning = (op == AggregateOp::Quantile).then(|| Warning::Quantile(number.clone(), param_pos));
+            (self.reduce(built, SinkSpec::Aggregate { op, groups, param: number }, by_name), warning)
+        };
+        Ok(self.with_warning(built, warning))
+    }
+
+    fn with_warning(&mut self, built: Built, warning: Option<Warning>) -> Built {
+        let Some(warning) = warning else { return built };
+        let (grid, names_vary) = (built.grid, built.names_vary);
+        let node = Node::Also(Box::new(warning), Box::new(self.close(built)));
+        Built { kind: BuiltKind::Node(node), grid, names_vary }
+    }
+
+    fn binary(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let (lhs, rhs) = (unparen(&binary.lhs), unparen(&binary.rhs));
+        let op = binary.op;
+        let is_scalar = |e: &Expr| type_of(e) == ValueType::Scalar;
+        let (vector, number, scalar_first) = match (is_scalar(lhs), is_scalar(rhs)) {
+            (false, false) => return self.join(expr, binary, grid, scope),
+            (true, true) => return Err(QueryError::Malformed("no vector where one is wanted")),
+            (true, false) => (rhs, lhs, true),
+            (false, true) => (lhs, rhs, false),
+        };
+        let scalar = self.scalar(number, grid, scope)?;
+        let built = self.vector(vector, grid, scope)?;
+        if math::is_trim(op) {
+            return Ok(self.map(built, MapOp::TrimFloats { op, pos: expr.pos }, grid, Changes::Nothing));
+        }
+        let keep = match (math::is_comparison(op), binary.return_bool, scalar_first) {
+            (false, _, _) => Keep::Result,
+            (true, true, _) => Keep::Bool,
+            (true, false, false) => Keep::Left,
+            (true, false, true) => Keep::Right,
+        };
+        let changes =
+            if math::is_arithmetic(op) || binary.return_bool { Changes::DropsName } else { Changes::Nothing };
+        Ok(self.map(built, MapOp::Scalar { op, keep, scalar, scalar_first }, grid, changes))
+    }
+
+    fn join(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let matching = binary.matching.clone().unwrap_or_default();
+        if matching.fill_left.is_some() || matching.fill_right.is_some() {
+            return Err(QueryError::Unsupported(Feature::FillModifiers));
+        }
+        let lhs = self.vector(&binary.lhs, grid, scope)?;
+        let rhs = self.vector(&binary.rhs, grid, scope)?;
+        let node = BinaryNode {
+            op: binary.op,
+            lhs: self.close(lhs),
+            rhs: self.close(rhs),
+            matching,
+            return_bool: binary.return_bool,
+            grid,
+            pos: expr.pos,
+        };
+        Ok(Built { kind: BuiltKind::Node(Node::Binary(Box::new(node))), grid, names_vary: true })
+    }
+
+    /// Plans a number per step.
+    fn scalar(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Scalar, QueryError> {
+        let expr = unparen(expr);
+        if grid.count < 2 || !self.invariants.contains(expr) {
+            return self.scalar_each(expr, grid, scope);
+        }
+        let once = Scope { repeat: scope.repeat.saturating_mul(grid.count as u64), ..scope };
+        Ok(match self.scalar_each(expr, grid.first(), once)? {
+            Scalar::Const(v) => Scalar::Const(v),
+            Scalar::Column(column) => Scalar::Const(column[0]),
+            late @ Scalar::Late(_) => Scalar::Late(Arc::new(ScalarNode::Repeat(late))),
+        })
+    }
+
+    fn scalar_each(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Scalar, QueryError> {
+        match &expr.kind {
+            ExprKind::Number(number) => Ok(Scalar::Const(number.value)),
+            ExprKind::Unary(UnaryOp::Plus, inner) => self.scalar(inner, grid, scope),
+            ExprKind::Unary(UnaryOp::Minus, inner) => Ok(match self.scalar(inner, grid, scope)? {
+                Scalar::Const(v) => Scalar::Const(-v),
+                Scalar::Column(column) => Scalar::Column(column.iter().map(|v| -v).collect()),
+                late @ Scalar::Late(_) => Scalar::Late(Arc::new(ScalarNode::Negate(late))),
+            }),
+            ExprKind::Binary(binary) => {
+                let a = self.scalar(&binary.lhs, grid, scope)?;
+                let b = self.scalar(&binary.rhs, grid, scope)?;
+                let op = binary.op;
+                Ok(combine(a, b, |a, b| math::scalar_binary(op, a, b), |a, b| ScalarNode::Binary(op, a, b)))
+            }
+            ExprKind::Call(call) => {
+                let two = |planner: &mut Self| match call.args.as_slice() {
+                    [a, b] => Ok((planner.scalar(a, grid, scope)?, planner.scalar(b, grid, scope)?)),
+                    _ => Err(QueryError::Malformed("arguments of a function of two numbers")),
+                };
+                Ok(match call.function {
+                    "time" => Scalar::Column(grid.iter().map(secs).collect()),
+                    "pi" => Scalar::Const(std::f64::consts::PI),
+                    "start" => Scalar::Const(secs(self.times.start)),
+                    "end" => Scalar::Const(secs(self.times.end)),
+                    "range" => Scalar::Const(self.times.range_secs()),
+                    "step" if self.times.start == self.times.end => Scalar::Const(0.0),
+                    "step" => Scalar::Const(self.times.step_secs()),
+                    "max_of" => two(self).map(|(a, b)| combine(a, b, math::go_max, ScalarNode::Max))?,
+                    "min_of" => two(self).map(|(a, b)| combine(a, b, math::go_min, ScalarNode::Min))?,
+                    "scalar" => {
+                        let arg = call.args.first().ok_or(QueryError::Malformed("scalar() of nothing"))?;
+                        let built = self.vector(arg, grid, scope)?;
+                        let single = self.reduce(built, SinkSpec::ScalarOf, false);
+                        Scalar::Late(Arc::new(ScalarNode::Of(self.close(single))))
+                    }
+                    _ => return Err(QueryError::Malformed("a function that gives no number")),
+                })
+            }
+            _ => Err(QueryError::Malformed("no number where one is wanted")),
+        }
+    }
+
+    /// The steps of a subquery, and the windows of the outer steps over them.
+    fn subquery_windows(&self, subquery: &Subquery, outer: Grid) -> Result<(Grid, WindowSpec), QueryError> {
+        let range = self.times.positive(&subquery.range)?;
+        let offset = subquery.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
+        let step = match &subquery.step {
+            Some(step) => self.times.positive(step)?,
+            None => self.params.subquery_step.0,
+        };
+        let step = step.max(1);
+        let end = match subquery.at.map(|at| self.at(at)) {
+            None => WindowEnd::Before(offset),
+            Some(at) => WindowEnd::At(at.saturating_sub(offset)),
+        };
+        let before = end.of(outer.start).saturating_sub(range);
+        let mut start = step * (before / step);
+        if start <= before {
+            start = start.saturating_add(step);
+        }
+        let last = end.of(outer.last());
+        let inner = if outer.count == 0 { Grid { start, step, count: 0 } } else { Grid::new(start, last, step) };
+        Ok((inner, WindowSpec { range, end }))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Instant {
+    Value,
+    Timestamp,
+}
+
+/// What an operation does to the labels of rows.
+enum Changes<'a> {
+    Nothing,
+    DropsName,
+    Label { name: &'a str },
+}
+
+/// The samples that windows of `width` milliseconds need at all steps.
+fn window_range(grid: Grid, end: WindowEnd, width: i64) -> TimeRange {
+    let first = end.of(grid.start).saturating_sub(width).saturating_add(1);
+    let last = end.of(grid.last()).saturating_add(1);
+    TimeRange::new(TimestampMs(first), TimestampMs(last))
+}
+
+/// `f` of two numbers per step, now if both are known.
+fn combine(
+    a: Scalar,
+    b: Scalar,
+    f: impl Fn(f64, f64) -> f64,
+    late: impl FnOnce(Scalar, Scalar) -> ScalarNode,
+) -> Scalar {
+    match (&a, &b) {
+        (Scalar::Late(_), _) | (_, Scalar::Late(_)) => Scalar::Late(Arc::new(late(a, b))),
+        (Scalar::Const(a), Scalar::Const(b)) => Scalar::Const(f(*a, *b)),
+        (Scalar::Column(a), Scalar::Const(b)) => Scalar::Column(a.iter().map(|a| f(*a, *b)).collect()),
+        (Scalar::Const(a), Scalar::Column(b)) => Scalar::Column(b.iter().map(|b| f(*a, *b)).collect()),
+        (Scalar::Column(a), Scalar::Column(b)) => {
+            let both: Arc<[f64]> = a.iter().zip(b.iter()).map(|(a, b)| f(*a, *b)).collect();
+            Scalar::Column(both)
+        }
+    }
+}
+
+/// The labels of `absent(selector)`: those that the selector pins. Source: Prometheus `createLabelsForAbsentFunction`.
+fn absent_labels(matchers: &[Matcher]) -> Labels {
+    let mut builder = LabelsBuilder::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for m in matchers.iter().filter(|m| m.name() != METRIC_NAME) {
+        if m.op() == MatchOp::Equal && !seen.contains(&m.name()) {
+            builder.set(m.name(), m.value());
+            seen.push(m.name());
+        } else {
+            builder.del(m.name());
+        }
+    }
+    builder.build()
+}

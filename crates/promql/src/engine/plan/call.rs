@@ -1,0 +1,246 @@
+//! Planning of function calls.
+
+use std::sync::Arc;
+
+use regexp::Regexp;
+
+use super::{Built, BuiltKind, Changes, Instant, Planner, Scope, absent_labels, window_range};
+use crate::ast::{Call, Expr, ExprKind};
+use crate::engine::column::Grid;
+use crate::engine::error::{Feature, QueryError};
+use crate::engine::invariant::unparen;
+use crate::engine::math::MathFn;
+use crate::engine::node::{
+    HistogramFn, HistogramNode, LabelJoin, LabelReplace, MapOp, Node, Scalar, SinkSpec, SortBy, Source, Warning,
+    WindowCall,
+};
+use crate::engine::time::TimeFn;
+use crate::engine::window::{WindowFn, WindowSpec};
+
+/// Argument `at` of a call.
+fn arg(call: &Call, at: usize) -> Result<&Expr, QueryError> {
+    call.args.get(at).map(unparen).ok_or(QueryError::Malformed("a missing argument"))
+}
+
+/// Argument `at`, which is a text.
+fn text(call: &Call, at: usize) -> Result<&str, QueryError> {
+    match &arg(call, at)?.kind {
+        ExprKind::String(literal) => Ok(&literal.text),
+        _ => Err(QueryError::Malformed("no text where one is wanted")),
+    }
+}
+
+impl Planner<'_> {
+    pub(super) fn call(&mut self, expr: &Expr, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        if let Some(function) = WindowFn::of_name(call.function) {
+            return self.window(call, function, grid, scope);
+        }
+        if let Some(function) = MathFn::of_name(call.function) {
+            return self.map_first(call, MapOp::Math(function), grid, scope);
+        }
+        if let Some(function) = TimeFn::of_name(call.function) {
+            if !call.args.is_empty() {
+                return self.map_first(call, MapOp::Time(function), grid, scope);
+            }
+            let now = Scalar::Column(grid.iter().map(crate::engine::column::secs).collect());
+            let built = node(Node::Vector(now, grid.count), grid);
+            return Ok(self.map(built, MapOp::Time(function), grid, Changes::DropsName));
+        }
+        self.other(expr, call, grid, scope)
+    }
+
+    fn other(&mut self, expr: &Expr, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let inf = Scalar::Const(f64::INFINITY);
+        let neg_inf = Scalar::Const(f64::NEG_INFINITY);
+        match call.function {
+            "round" => {
+                let to_nearest = match call.args.len() {
+                    1 => Scalar::Const(1.0),
+                    _ => self.scalar(arg(call, 1)?, grid, scope)?,
+                };
+                self.map_first(call, MapOp::Round(to_nearest), grid, scope)
+            }
+            "clamp" => {
+                let min = self.scalar(arg(call, 1)?, grid, scope)?;
+                let max = self.scalar(arg(call, 2)?, grid, scope)?;
+                self.map_first(call, MapOp::Clamp { min, max }, grid, scope)
+            }
+            "clamp_min" => {
+                let min = self.scalar(arg(call, 1)?, grid, scope)?;
+                self.map_first(call, MapOp::Clamp { min, max: inf }, grid, scope)
+            }
+            "clamp_max" => {
+                let max = self.scalar(arg(call, 1)?, grid, scope)?;
+                self.map_first(call, MapOp::Clamp { min: neg_inf, max }, grid, scope)
+            }
+            "timestamp" => match &arg(call, 0)?.kind {
+                ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Timestamp),
+                _ => self.map_first(call, MapOp::StepTime, grid, scope),
+            },
+            "vector" => {
+                let number = self.scalar(arg(call, 0)?, grid, scope)?;
+                Ok(node(Node::Vector(number, grid.count), grid))
+            }
+            "absent" => self.absent(arg(call, 0)?, grid, scope),
+            "label_replace" => self.label_replace(call, grid, scope),
+            "label_join" => self.label_join(call, grid, scope),
+            "sort" => self.sort(expr, call, SortBy::Value, false, grid, scope),
+            "sort_desc" => self.sort(expr, call, SortBy::Value, true, grid, scope),
+            "sort_by_label" | "sort_by_label_desc" => {
+                let names: Result<Vec<String>, QueryError> =
+                    (1..call.args.len()).map(|at| text(call, at).map(str::to_owned)).collect();
+                let descending = call.function == "sort_by_label_desc";
+                self.sort(expr, call, SortBy::Labels(names?), descending, grid, scope)
+            }
+            "histogram_quantile" => {
+                let q = self.scalar(arg(call, 0)?, grid, scope)?;
+                self.histogram(HistogramFn::Quantile(q, arg(call, 0)?.pos), arg(call, 1)?, grid, scope)
+            }
+            "histogram_fraction" => {
+                let lower = self.scalar(arg(call, 0)?, grid, scope)?;
+                let upper = self.scalar(arg(call, 1)?, grid, scope)?;
+                self.histogram(HistogramFn::Fraction(lower, upper), arg(call, 2)?, grid, scope)
+            }
+            "histogram_quantiles" => {
+                let label = text(call, 1)?.to_owned();
+                let qs: Result<Vec<_>, QueryError> = (2..call.args.len())
+                    .map(|at| Ok((self.scalar(arg(call, at)?, grid, scope)?, arg(call, at)?.pos)))
+                    .collect();
+                self.histogram(HistogramFn::Quantiles(label, qs?), arg(call, 0)?, grid, scope)
+            }
+            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
+                self.map_first(call, MapOp::NoFloats, grid, scope)
+            }
+            "info" => Err(QueryError::Unsupported(Feature::Info)),
+            "start_timestamp" => Err(QueryError::Unsupported(Feature::StartTimestamps)),
+            _ => Err(QueryError::Malformed("an unknown function")),
+        }
+    }
+
+    /// An operation on each row of the first argument, which drops the metric's name.
+    fn map_first(&mut self, call: &Call, op: MapOp, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let built = self.vector(arg(call, 0)?, grid, scope)?;
+        Ok(self.map(built, op, grid, Changes::DropsName))
+    }
+
+    /// A function of windows of a selector or subquery.
+    fn window(&mut self, call: &Call, function: WindowFn, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let is_range = |e: &&Expr| matches!(e.kind, ExprKind::Matrix(_) | ExprKind::Subquery(_));
+        let Some(range) = call.args.iter().map(unparen).find(is_range) else {
+            return Err(QueryError::Malformed("no range vector where one is wanted"));
+        };
+        let mut numbers = [Scalar::Const(0.0), Scalar::Const(0.0)];
+        let others = call.args.iter().map(unparen).filter(|e| !is_range(e));
+        for (slot, number) in numbers.iter_mut().zip(others) {
+            *slot = self.scalar(number, grid, scope)?;
+        }
+        let pos = arg(call, 0)?.pos;
+        let changes = || if function.keeps_name() { Changes::Nothing } else { Changes::DropsName };
+        let (built, labels) = match &range.kind {
+            ExprKind::Matrix(matrix) => {
+                let (end, matchers) = self.selector(&matrix.selector)?;
+                let spec = WindowSpec { range: self.times.positive(&matrix.range)?, end };
+                let labels = absent_labels(&matchers);
+                let samples = window_range(grid, end, spec.range);
+                let source = Source::Window(WindowCall { function, spec, numbers, pos });
+                (self.stream(matchers, samples, source, grid, scope, changes()), labels)
+            }
+            ExprKind::Subquery(subquery) => {
+                let (from, spec) = self.subquery_windows(subquery, grid)?;
+                let inner = self.vector(&subquery.expr, from, Scope { counts: false, ..scope })?;
+                let repeat = if scope.counts { scope.repeat } else { 0 };
+                let op = MapOp::Subquery { call: WindowCall { function, spec, numbers, pos }, from, repeat };
+                (self.map(inner, op, grid, changes()), model::Labels::empty())
+            }
+            _ => return Err(QueryError::Malformed("no range vector where one is wanted")),
+        };
+        if call.function == "absent_over_time" {
+            return Ok(self.reduce(built, SinkSpec::Absent { labels }, false));
+        }
+        Ok(built)
+    }
+
+    fn absent(&mut self, vector: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let labels = match &vector.kind {
+            ExprKind::Vector(selector) => absent_labels(&selector.matchers),
+            _ => model::Labels::empty(),
+        };
+        let built = self.vector(vector, grid, scope)?;
+        Ok(self.reduce(built, SinkSpec::Absent { labels }, false))
+    }
+
+    fn label_replace(&mut self, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let (dst, replacement, src, pattern) = (text(call, 1)?, text(call, 2)?, text(call, 3)?, text(call, 4)?);
+        let regexp = Regexp::wrapped(pattern).map_err(|_| QueryError::InvalidRegexp(pattern.to_owned()))?;
+        self.check_label("label_replace", "destination", call, 1)?;
+        let built = self.vector(arg(call, 0)?, grid, scope)?;
+        let arguments =
+            LabelReplace { dst: dst.to_owned(), replacement: replacement.to_owned(), src: src.to_owned(), regexp };
+        Ok(self.map(built, MapOp::LabelReplace(Arc::new(arguments)), grid, Changes::Label { name: dst }))
+    }
+
+    fn label_join(&mut self, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        let (dst, separator) = (text(call, 1)?, text(call, 2)?);
+        let mut srcs = Vec::new();
+        for at in 3..call.args.len() {
+            self.check_label("label_join", "source", call, at)?;
+            srcs.push(text(call, at)?.to_owned());
+        }
+        self.check_label("label_join", "destination", call, 1)?;
+        let built = self.vector(arg(call, 0)?, grid, scope)?;
+        let arguments = LabelJoin { dst: dst.to_owned(), separator: separator.to_owned(), srcs };
+        Ok(self.map(built, MapOp::LabelJoin(Arc::new(arguments)), grid, Changes::Label { name: dst }))
+    }
+
+    /// An error where argument `at` cannot be the name of a label.
+    fn check_label(
+        &self,
+        function: &'static str,
+        role: &'static str,
+        call: &Call,
+        at: usize,
+    ) -> Result<(), QueryError> {
+        match &arg(call, at)?.kind {
+            ExprKind::String(literal) if !literal.text.is_empty() && literal.exact.is_none() => Ok(()),
+            ExprKind::String(literal) => Err(QueryError::InvalidLabel { role, function, name: literal.text.clone() }),
+            _ => Err(QueryError::Malformed("no text where one is wanted")),
+        }
+    }
+
+    fn sort(
+        &mut self,
+        expr: &Expr,
+        call: &Call,
+        by: SortBy,
+        descending: bool,
+        grid: Grid,
+        scope: Scope,
+    ) -> Result<Built, QueryError> {
+        let built = self.vector(arg(call, 0)?, grid, scope)?;
+        if grid.count > 1 {
+            return Ok(self.with_warning(built, Some(Warning::Sort(expr.pos))));
+        }
+        let names_vary = built.names_vary;
+        let input = Box::new(self.close(built));
+        let kind = BuiltKind::Node(Node::Sort { input, by, descending });
+        Ok(Built { kind, grid, names_vary })
+    }
+
+    fn histogram(
+        &mut self,
+        function: HistogramFn,
+        vector: &Expr,
+        grid: Grid,
+        scope: Scope,
+    ) -> Result<Built, QueryError> {
+        let pos = vector.pos;
+        let built = self.vector(vector, grid, scope)?;
+        let input = self.close(built);
+        Ok(node(Node::Histogram(Box::new(HistogramNode { function, input, grid, pos })), grid))
+    }
+}
+
+/// A vector whose rows do not differ in names alone, or have their own check.
+fn node(node: Node, grid: Grid) -> Built {
+    Built { kind: BuiltKind::Node(node), grid, names_vary: true }
+}

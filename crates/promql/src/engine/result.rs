@@ -1,0 +1,112 @@
+//! The value of a query.
+
+use model::{Labels, TimestampMs};
+
+use super::annotations::Annotations;
+use super::column::{Grid, count_present, is_absent};
+use super::limits::QueryStats;
+
+/// What came of a query.
+#[derive(Clone, Debug)]
+pub struct QueryResult {
+    /// The value.
+    pub value: Value,
+    /// What there is to say about it.
+    pub annotations: Annotations,
+    /// What it took.
+    pub stats: QueryStats,
+}
+
+/// The value of a query.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Samples per series, ordered by labels: of range queries, and of instant queries that ask for a range.
+    Matrix(Vec<RangeSeries>),
+    /// One sample per series; ordered as the query says, else by labels.
+    Vector {
+        /// The instant of the query.
+        at: TimestampMs,
+        /// The elements.
+        samples: Vec<VectorSample>,
+    },
+    /// A number.
+    Scalar {
+        /// The instant of the query.
+        at: TimestampMs,
+        /// The number.
+        value: f64,
+    },
+    /// A text.
+    String {
+        /// The instant of the query.
+        at: TimestampMs,
+        /// The text.
+        text: String,
+    },
+}
+
+/// One element of an instant vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorSample {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its value.
+    pub value: f64,
+}
+
+/// One series of a matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RangeSeries {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its samples.
+    pub points: Points,
+}
+
+/// Samples of a series, ordered by time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Points(Layout);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Layout {
+    /// One value per step, or none.
+    OnGrid { grid: Grid, values: Box<[f64]> },
+    Listed { ts: Vec<i64>, values: Vec<f64> },
+}
+
+impl Points {
+    pub(crate) fn on_grid(grid: Grid, values: Box<[f64]>) -> Points {
+        Points(Layout::OnGrid { grid, values })
+    }
+
+    pub(crate) fn listed(ts: Vec<i64>, values: Vec<f64>) -> Points {
+        Points(Layout::Listed { ts, values })
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Layout::OnGrid { values, .. } => count_present(values),
+            Layout::Listed { ts, .. } => ts.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Timestamps and values.
+    pub fn iter(&self) -> impl Iterator<Item = (TimestampMs, f64)> + '_ {
+        let n = match &self.0 {
+            Layout::OnGrid { values, .. } => values.len(),
+            Layout::Listed { ts, .. } => ts.len(),
+        };
+        (0..n).filter_map(|i| match &self.0 {
+            Layout::OnGrid { grid, values } => {
+                (!is_absent(values[i])).then(|| (TimestampMs(grid.at(i)), values[i]))
+            }
+            Layout::Listed { ts, values } => Some((TimestampMs(ts[i]), values[i])),
+        })
+    }
+}

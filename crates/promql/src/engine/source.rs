@@ -1,0 +1,151 @@
+//! From the samples of a series to its column: what a selector or a function of its windows gives at each step.
+
+use super::annotations::Annotations;
+use super::column::{ABSENT, Grid, any_present, is_absent, secs};
+use super::decode::Decoded;
+use super::error::QueryError;
+use super::limits::Ticker;
+use super::node::{Source, WindowCall};
+use super::row::Key;
+use super::window::{self, Call, Number, Samples, Scratch, WindowEnd, Windows};
+
+/// What the operations of one thread share.
+pub(crate) struct Env<'a> {
+    pub(crate) delayed: bool,
+    pub(crate) type_and_unit_labels: bool,
+    pub(crate) annotations: &'a mut Annotations,
+    pub(crate) ticker: &'a mut Ticker,
+    pub(crate) buffers: &'a mut Buffers,
+}
+
+/// Buffers that are kept from series to series.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    windows: Windows,
+    scratch: Scratch,
+    pub(crate) ts: Vec<i64>,
+    pub(crate) values: Vec<f64>,
+}
+
+/// What a source or subquery looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Looked {
+    /// Samples seen, summed over steps.
+    pub(crate) seen: u64,
+    /// Samples that came new to a step.
+    pub(crate) read: u64,
+}
+
+/// Fills `column` from the samples of a series; false where nothing came of them.
+pub(crate) fn run(
+    source: &Source,
+    decoded: &Decoded,
+    grid: Grid,
+    key: &mut Key,
+    column: &mut Vec<f64>,
+    env: &mut Env<'_>,
+) -> Result<(bool, Looked), QueryError> {
+    column.clear();
+    column.resize(grid.count, ABSENT);
+    match source {
+        Source::Instant { end, lookback } => {
+            let (samples, has_markers) = decoded.with_markers();
+            let seen = instant(samples, has_markers, grid, *end, *lookback, column, |s, at| s.values[at]);
+            Ok((seen > 0, Looked { seen, read: seen }))
+        }
+        Source::Timestamp { end, lookback } => {
+            let (samples, has_markers) = decoded.with_markers();
+            let seen = instant(samples, has_markers, grid, *end, *lookback, column, |s, at| secs(s.ts[at]));
+            key.drop_name = true;
+            Ok((seen > 0, Looked { seen, read: seen }))
+        }
+        Source::Window(call) => windows(call, decoded.without_markers(), grid, key, column, env),
+    }
+}
+
+/// The newest sample of each step, told by `tell`; returns how many steps have one.
+fn instant(
+    samples: Samples<'_>,
+    has_markers: bool,
+    grid: Grid,
+    end: WindowEnd,
+    lookback: i64,
+    column: &mut [f64],
+    tell: impl Fn(Samples<'_>, usize) -> f64,
+) -> u64 {
+    let ts = samples.ts;
+    let mut after = 0;
+    let mut seen = 0;
+    for (i, out) in column.iter_mut().enumerate() {
+        let t = end.of(grid.at(i));
+        while after < ts.len() && ts[after] <= t {
+            after += 1;
+        }
+        let Some(at) = after.checked_sub(1) else { continue };
+        let is_old = ts[at] <= t.saturating_sub(lookback);
+        if !is_old && !(has_markers && model::is_stale(samples.values[at])) {
+            *out = tell(samples, at);
+            seen += 1;
+        }
+    }
+    seen
+}
+
+/// A function of the windows of a series or of the points of a subquery.
+pub(crate) fn windows(
+    call: &WindowCall,
+    samples: Samples<'_>,
+    grid: Grid,
+    key: &mut Key,
+    column: &mut Vec<f64>,
+    env: &mut Env<'_>,
+) -> Result<(bool, Looked), QueryError> {
+    if samples.ts.is_empty() {
+        return Ok((false, Looked::default()));
+    }
+    column.clear();
+    column.resize(grid.count, ABSENT);
+    let Buffers { windows, scratch, .. } = &mut *env.buffers;
+    windows.find(samples.ts, grid, call.spec);
+    let (seen, read) = windows.totals(grid, call.spec);
+    if seen == 0 {
+        return Ok((false, Looked::default()));
+    }
+    let numbers = [&call.numbers[0], &call.numbers[1]].map(|n| n.known().unwrap_or(Number::Const(0.0)));
+    let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
+    env.ticker.tick(grid.count + samples.ts.len())?;
+    window::run(call.function, &arguments, column, scratch, env.ticker)?;
+    let any = any_present(column);
+    if any {
+        annotate(call, key, numbers[0], column, env);
+    }
+    key.drop_name |= !call.function.keeps_name();
+    Ok((any, Looked { seen, read }))
+}
+
+/// Says what is odd about the arguments of a function that gave something.
+fn annotate(call: &WindowCall, key: &Key, number: Number<'_>, column: &[f64], env: &mut Env<'_>) {
+    if call.function == window::WindowFn::Quantile {
+        for (i, _) in column.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+            let q = number.at(i);
+            if q.is_nan() || !(0.0..=1.0).contains(&q) {
+                env.annotations.invalid_quantile(call.pos, q);
+            }
+            if matches!(number, Number::Const(_)) {
+                break;
+            }
+        }
+    }
+    if !call.function.wants_counter() || (key.drop_name && !env.delayed) {
+        return;
+    }
+    let Some(name) = key.labels.metric_name() else { return };
+    if env.type_and_unit_labels {
+        let found = key.labels.get("__type__").unwrap_or("");
+        if found != "counter" && found != "histogram" {
+            env.annotations.possible_non_counter_type(call.pos, name, found);
+        }
+    } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix)) {
+        env.annotations.possible_non_counter(call.pos, name);
+    }
+}

@@ -1,0 +1,490 @@
+//! Windows over the samples of one series, and the functions that look at them (`*_over_time` and their kin).
+//!
+//! A function runs over all steps of a series at once. Where that gives the same number, it moves with the window instead of
+//! looking at each window anew: sums by prefix sums in double-double arithmetic, extremes by a queue, counts by prefix counts.
+
+use super::column::{ABSENT, Grid, NORMAL_NAN, float, secs};
+use super::error::QueryError;
+use super::limits::Ticker;
+use super::math::{kahan, quantile};
+use super::{rate, regression};
+
+/// Samples of one series without staleness markers, ordered by time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Samples<'a> {
+    pub(crate) ts: &'a [i64],
+    pub(crate) values: &'a [f64],
+}
+
+/// Where the window of a step ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WindowEnd {
+    /// So many milliseconds before the step.
+    Before(i64),
+    /// There, at every step (`@`).
+    At(i64),
+}
+
+impl WindowEnd {
+    /// Where the window of the step at `t` ends.
+    #[inline(always)]
+    pub(crate) fn of(self, t: i64) -> i64 {
+        match self {
+            WindowEnd::Before(offset) => t.saturating_sub(offset),
+            WindowEnd::At(at) => at,
+        }
+    }
+}
+
+/// A window of `range` milliseconds: `(end - range, end]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowSpec {
+    pub(crate) range: i64,
+    pub(crate) end: WindowEnd,
+}
+
+/// The windows of all steps: window `i` is samples `lo[i] .. hi[i]`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Windows {
+    pub(crate) lo: Vec<u32>,
+    pub(crate) hi: Vec<u32>,
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a series at hand has far fewer than 2^32 samples; checked in `find`")]
+fn index(n: usize) -> u32 {
+    n as u32
+}
+
+impl Windows {
+    /// Finds the windows of all steps.
+    pub(crate) fn find(&mut self, ts: &[i64], grid: Grid, spec: WindowSpec) {
+        assert!(u32::try_from(ts.len()).is_ok(), "{} samples in one series", ts.len());
+        self.lo.clear();
+        self.hi.clear();
+        match spec.end {
+            WindowEnd::At(at) => {
+                let lo = ts.partition_point(|t| *t <= at.saturating_sub(spec.range));
+                let hi = ts.partition_point(|t| *t <= at);
+                self.lo.resize(grid.count, index(lo));
+                self.hi.resize(grid.count, index(hi));
+            }
+            WindowEnd::Before(offset) => {
+                let end = grid.start.saturating_sub(offset);
+                starts_after(ts, end, grid, &mut self.hi);
+                starts_after(ts, end.saturating_sub(spec.range), grid, &mut self.lo);
+            }
+        }
+    }
+
+    /// Samples in all windows together, and how many of them come new at their step.
+    pub(crate) fn totals(&self, grid: Grid, spec: WindowSpec) -> (u64, u64) {
+        let total: u64 = self.lo.iter().zip(&self.hi).map(|(lo, hi)| u64::from(hi - lo)).sum();
+        if self.lo.is_empty() {
+            return (0, 0);
+        }
+        let first = u64::from(self.hi[0] - self.lo[0]);
+        let read = match spec.end {
+            WindowEnd::At(_) => first,
+            WindowEnd::Before(_) if spec.range >= grid.step => {
+                let before_first = self.hi[0];
+                let last = self.hi[self.hi.len() - 1];
+                first + u64::from(last - before_first)
+            }
+            WindowEnd::Before(_) => total,
+        };
+        (total, read)
+    }
+
+    #[inline(always)]
+    pub(crate) fn at(&self, i: usize) -> (usize, usize) {
+        (self.lo[i] as usize, self.hi[i] as usize)
+    }
+}
+
+/// For each step the number of samples at or before `start + i * step`.
+fn starts_after(ts: &[i64], start: i64, grid: Grid, out: &mut Vec<u32>) {
+    out.reserve(grid.count);
+    let mut at = 0;
+    let mut t = start;
+    for _ in 0..grid.count {
+        while at < ts.len() && ts[at] <= t {
+            at += 1;
+        }
+        out.push(index(at));
+        t = t.saturating_add(grid.step);
+    }
+}
+
+/// A number that may differ from step to step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Number<'a> {
+    Const(f64),
+    Column(&'a [f64]),
+}
+
+impl Number<'_> {
+    #[inline(always)]
+    pub(crate) fn at(self, i: usize) -> f64 {
+        match self {
+            Number::Const(v) => v,
+            Number::Column(column) => column[i],
+        }
+    }
+}
+
+/// Functions of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WindowFn {
+    Rate,
+    Increase,
+    Delta,
+    Irate,
+    Idelta,
+    Sum,
+    Avg,
+    Count,
+    Min,
+    Max,
+    TsOfMin,
+    TsOfMax,
+    First,
+    Last,
+    TsOfFirst,
+    TsOfLast,
+    Present,
+    Stddev,
+    Stdvar,
+    Mad,
+    Quantile,
+    Changes,
+    Resets,
+    Deriv,
+    PredictLinear,
+    DoubleExponentialSmoothing,
+}
+
+impl WindowFn {
+    pub(crate) fn of_name(name: &str) -> Option<WindowFn> {
+        Some(match name {
+            "rate" => WindowFn::Rate,
+            "increase" => WindowFn::Increase,
+            "delta" => WindowFn::Delta,
+            "irate" => WindowFn::Irate,
+            "idelta" => WindowFn::Idelta,
+            "sum_over_time" => WindowFn::Sum,
+            "avg_over_time" => WindowFn::Avg,
+            "count_over_time" => WindowFn::Count,
+            "min_over_time" => WindowFn::Min,
+            "max_over_time" => WindowFn::Max,
+            "ts_of_min_over_time" => WindowFn::TsOfMin,
+            "ts_of_max_over_time" => WindowFn::TsOfMax,
+            "first_over_time" => WindowFn::First,
+            "last_over_time" => WindowFn::Last,
+            "ts_of_first_over_time" => WindowFn::TsOfFirst,
+            "ts_of_last_over_time" => WindowFn::TsOfLast,
+            "present_over_time" | "absent_over_time" => WindowFn::Present,
+            "stddev_over_time" => WindowFn::Stddev,
+            "stdvar_over_time" => WindowFn::Stdvar,
+            "mad_over_time" => WindowFn::Mad,
+            "quantile_over_time" => WindowFn::Quantile,
+            "changes" => WindowFn::Changes,
+            "resets" => WindowFn::Resets,
+            "deriv" => WindowFn::Deriv,
+            "predict_linear" => WindowFn::PredictLinear,
+            "double_exponential_smoothing" => WindowFn::DoubleExponentialSmoothing,
+            _ => return None,
+        })
+    }
+
+    /// Whether the result is still the metric itself.
+    pub(crate) fn keeps_name(self) -> bool {
+        matches!(self, WindowFn::First | WindowFn::Last)
+    }
+
+    /// Whether the metric should be a counter by its name.
+    pub(crate) fn wants_counter(self) -> bool {
+        matches!(self, WindowFn::Rate | WindowFn::Increase)
+    }
+}
+
+/// Buffers of the functions of this file, kept from series to series.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    values: Vec<f64>,
+    queue: Vec<u32>,
+    counts: Vec<u32>,
+    sums: Vec<(f64, f64)>,
+    pub(crate) resets: Vec<u32>,
+}
+
+/// What a function of a window is called with.
+pub(crate) struct Call<'a> {
+    pub(crate) samples: Samples<'a>,
+    pub(crate) windows: &'a Windows,
+    pub(crate) grid: Grid,
+    pub(crate) spec: WindowSpec,
+    /// Arguments besides the window, in order.
+    pub(crate) numbers: [Number<'a>; 2],
+}
+
+impl Call<'_> {
+    /// Fills `out` from each window that is not empty; the others are absent.
+    #[inline(always)]
+    fn each(&self, out: &mut [f64], mut f: impl FnMut(usize, usize, usize) -> f64) {
+        for (i, o) in out.iter_mut().enumerate() {
+            let (lo, hi) = self.windows.at(i);
+            *o = if lo < hi { f(i, lo, hi) } else { ABSENT };
+        }
+    }
+
+    /// As [`Call::each`], for functions that look at each sample of each window.
+    #[inline(always)]
+    fn each_slice(
+        &self,
+        out: &mut [f64],
+        ticker: &mut Ticker,
+        mut f: impl FnMut(usize, &[i64], &[f64]) -> Result<f64, QueryError>,
+    ) -> Result<(), QueryError> {
+        for (i, o) in out.iter_mut().enumerate() {
+            let (lo, hi) = self.windows.at(i);
+            ticker.tick(hi - lo)?;
+            *o = if lo < hi { f(i, &self.samples.ts[lo..hi], &self.samples.values[lo..hi])? } else { ABSENT };
+        }
+        Ok(())
+    }
+}
+
+/// Runs `function` over all steps.
+pub(crate) fn run(
+    function: WindowFn,
+    call: &Call<'_>,
+    out: &mut [f64],
+    scratch: &mut Scratch,
+    ticker: &mut Ticker,
+) -> Result<(), QueryError> {
+    let Samples { ts, values } = call.samples;
+    debug_assert_eq!(out.len(), call.windows.lo.len());
+    match function {
+        WindowFn::Rate => rate::extrapolated(call, rate::Kind::Rate, out, scratch),
+        WindowFn::Increase => rate::extrapolated(call, rate::Kind::Increase, out, scratch),
+        WindowFn::Delta => rate::extrapolated(call, rate::Kind::Delta, out, scratch),
+        WindowFn::Irate => rate::instant(call, true, out),
+        WindowFn::Idelta => rate::instant(call, false, out),
+        WindowFn::Sum => return sum(call, out, scratch, ticker),
+        WindowFn::Avg => return avg(call, out, scratch, ticker),
+        WindowFn::Count => call.each(out, |_, lo, hi| float(hi - lo)),
+        WindowFn::Present => call.each(out, |_, _, _| 1.0),
+        WindowFn::Min => extreme(call, out, scratch, |new, old| new < old, |i| values[i]),
+        WindowFn::Max => extreme(call, out, scratch, |new, old| new > old, |i| values[i]),
+        WindowFn::TsOfMin => extreme(call, out, scratch, |new, old| new <= old, |i| secs(ts[i])),
+        WindowFn::TsOfMax => extreme(call, out, scratch, |new, old| new >= old, |i| secs(ts[i])),
+        WindowFn::First => call.each(out, |_, lo, _| values[lo]),
+        WindowFn::Last => call.each(out, |_, _, hi| values[hi - 1]),
+        WindowFn::TsOfFirst => call.each(out, |_, lo, _| secs(ts[lo])),
+        WindowFn::TsOfLast => call.each(out, |_, _, hi| secs(ts[hi - 1])),
+        WindowFn::Changes => {
+            let differ = |a: f64, b: f64| a != b && !(a.is_nan() && b.is_nan());
+            count_pairs(call, out, scratch, differ);
+        }
+        WindowFn::Resets => count_pairs(call, out, scratch, |before, after| after < before),
+        WindowFn::Stdvar => return call.each_slice(out, ticker, |_, _, v| Ok(variance(v))),
+        WindowFn::Stddev => return call.each_slice(out, ticker, |_, _, v| Ok(variance(v).sqrt())),
+        WindowFn::Quantile => {
+            let q = call.numbers[0];
+            return call.each_slice(out, ticker, |i, _, v| {
+                scratch.values.clear();
+                scratch.values.extend_from_slice(v);
+                Ok(quantile(q.at(i), &mut scratch.values))
+            });
+        }
+        WindowFn::Mad => return call.each_slice(out, ticker, |_, _, v| Ok(mad(v, &mut scratch.values))),
+        WindowFn::Deriv => return call.each_slice(out, ticker, |_, t, v| Ok(regression::deriv(t, v))),
+        WindowFn::PredictLinear => {
+            let (grid, ahead) = (call.grid, call.numbers[0]);
+            return call.each_slice(out, ticker, |i, t, v| Ok(regression::predict(t, v, grid.at(i), ahead.at(i))));
+        }
+        WindowFn::DoubleExponentialSmoothing => {
+            let [sf, tf] = call.numbers;
+            return call.each_slice(out, ticker, |i, _, v| regression::smooth(v, sf.at(i), tf.at(i)));
+        }
+    }
+    Ok(())
+}
+
+/// `a + b` and what rounding lost. Source: Knuth, TAOCP 2, 4.2.2, theorem B.
+#[inline(always)]
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let s = a + b;
+    let bb = s - a;
+    (s, (a - (s - bb)) + (b - bb))
+}
+
+/// Prefix sums of `values` as unevaluated pairs of doubles; false where they would not be as good as summing each window:
+/// values that are not finite, or so far apart that 106 bits do not hold their sum.
+fn prefix_sums(values: &[f64], sums: &mut Vec<(f64, f64)>) -> bool {
+    const SPREAD_MAX: f64 = 1e15;
+    let (mut least, mut largest) = (f64::INFINITY, 0.0f64);
+    for v in values {
+        let a = v.abs();
+        largest = if a > largest || a.is_nan() { a } else { largest };
+        least = if a != 0.0 && a < least { a } else { least };
+    }
+    if !(largest < 1e290 && largest <= least * SPREAD_MAX || largest == 0.0) {
+        return false;
+    }
+    sums.clear();
+    sums.reserve(values.len() + 1);
+    let (mut hi, mut lo) = (0.0, 0.0);
+    sums.push((hi, lo));
+    for v in values {
+        let (s, e) = two_sum(hi, *v);
+        (hi, lo) = two_sum(s, e + lo);
+        sums.push((hi, lo));
+    }
+    true
+}
+
+#[inline(always)]
+fn prefix_difference(sums: &[(f64, f64)], lo: usize, hi: usize) -> f64 {
+    let (a, b) = (sums[hi], sums[lo]);
+    let (s, e) = two_sum(a.0, -b.0);
+    s + (e + (a.1 - b.1))
+}
+
+/// Windows shorter than this are summed as they are.
+const SHORT_WINDOW: u64 = 6;
+
+fn prefer_prefix(call: &Call<'_>) -> bool {
+    let total: u64 = call.windows.lo.iter().zip(&call.windows.hi).map(|(lo, hi)| u64::from(hi - lo)).sum();
+    let steps = call.windows.lo.len() as u64;
+    total > SHORT_WINDOW * steps && total > 2 * call.samples.values.len() as u64
+}
+
+fn sum(call: &Call<'_>, out: &mut [f64], scratch: &mut Scratch, ticker: &mut Ticker) -> Result<(), QueryError> {
+    if prefer_prefix(call) && prefix_sums(call.samples.values, &mut scratch.sums) {
+        let sums = &scratch.sums;
+        call.each(out, |_, lo, hi| prefix_difference(sums, lo, hi));
+        return Ok(());
+    }
+    call.each_slice(out, ticker, |_, _, values| {
+        let (mut sum, mut c) = (0.0, 0.0);
+        for v in values {
+            (sum, c) = kahan(*v, sum, c);
+        }
+        Ok(if sum.is_infinite() { sum } else { sum + c })
+    })
+}
+
+fn avg(call: &Call<'_>, out: &mut [f64], scratch: &mut Scratch, ticker: &mut Ticker) -> Result<(), QueryError> {
+    if prefer_prefix(call) && prefix_sums(call.samples.values, &mut scratch.sums) {
+        let sums = &scratch.sums;
+        call.each(out, |_, lo, hi| prefix_difference(sums, lo, hi) / float(hi - lo));
+        return Ok(());
+    }
+    call.each_slice(out, ticker, |_, _, values| Ok(mean(values)))
+}
+
+/// The mean, directly while the sum is finite, incrementally from where it is not.
+fn mean(values: &[f64]) -> f64 {
+    let (mut sum, mut c, mut count) = (values[0], 0.0, 1.0);
+    let mut incremental: Option<f64> = None;
+    for v in &values[1..] {
+        count += 1.0;
+        let before = match incremental {
+            Some(mean) => mean,
+            None => {
+                let (new_sum, new_c) = kahan(*v, sum, c);
+                if !new_sum.is_infinite() {
+                    (sum, c) = (new_sum, new_c);
+                    continue;
+                }
+                c /= count - 1.0;
+                sum / (count - 1.0)
+            }
+        };
+        let q = (count - 1.0) / count;
+        let (mean, new_c) = kahan(v / count, q * before, q * c);
+        (incremental, c) = (Some(mean), new_c);
+    }
+    match incremental {
+        Some(mean) => mean + c,
+        None => sum / count + c / count,
+    }
+}
+
+/// Population variance by Welford's method with compensation.
+fn variance(values: &[f64]) -> f64 {
+    let (mut count, mut mean, mut c_mean, mut aux, mut c_aux) = (0.0, 0.0, 0.0, 0.0, 0.0);
+    for v in values {
+        count += 1.0;
+        let delta = v - (mean + c_mean);
+        (mean, c_mean) = kahan(delta / count, mean, c_mean);
+        (aux, c_aux) = kahan(delta * (v - (mean + c_mean)), aux, c_aux);
+    }
+    (aux + c_aux) / count
+}
+
+/// Median absolute deviation; NaN where any value is.
+fn mad(values: &[f64], scratch: &mut Vec<f64>) -> f64 {
+    if values.iter().any(|v| v.is_nan()) {
+        return NORMAL_NAN;
+    }
+    scratch.clear();
+    scratch.extend_from_slice(values);
+    let median = quantile(0.5, scratch);
+    for v in scratch.iter_mut() {
+        *v = (*v - median).abs();
+    }
+    quantile(0.5, scratch)
+}
+
+/// The sample that `beats` all others of its window, told by `tell`; NaN is beaten by everything. A queue holds the samples
+/// that no later sample beats, so each sample is looked at twice in all.
+fn extreme(
+    call: &Call<'_>,
+    out: &mut [f64],
+    scratch: &mut Scratch,
+    beats: impl Fn(f64, f64) -> bool,
+    tell: impl Fn(usize) -> f64,
+) {
+    let values = call.samples.values;
+    let queue = &mut scratch.queue;
+    queue.clear();
+    let (mut front, mut seen) = (0, 0);
+    for (i, o) in out.iter_mut().enumerate() {
+        let (lo, hi) = call.windows.at(i);
+        seen = seen.max(lo);
+        for at in seen..hi {
+            let v = values[at];
+            while queue.len() > front {
+                let last = values[queue[queue.len() - 1] as usize];
+                if beats(v, last) || last.is_nan() {
+                    queue.pop();
+                } else {
+                    break;
+                }
+            }
+            // A NaN waits at the end: it counts only where nothing else is in the window.
+            queue.push(index(at));
+        }
+        seen = seen.max(hi);
+        while front < queue.len() && (queue[front] as usize) < lo {
+            front += 1;
+        }
+        *o = if lo < hi { tell(queue[front] as usize) } else { ABSENT };
+    }
+}
+
+/// Number of neighbours of which `test` holds.
+fn count_pairs(call: &Call<'_>, out: &mut [f64], scratch: &mut Scratch, test: impl Fn(f64, f64) -> bool) {
+    let counts = &mut scratch.counts;
+    counts.clear();
+    counts.push(0);
+    let mut n = 0;
+    for pair in call.samples.values.windows(2) {
+        n += u32::from(test(pair[0], pair[1]));
+        counts.push(n);
+    }
+    call.each(out, |_, lo, hi| f64::from(counts[hi - 1] - counts[lo]));
+}

@@ -1,0 +1,212 @@
+//! One thread's share of a leaf: series come in, are decoded once, run through the pipelines that want them, and are forgotten.
+
+use std::sync::Arc;
+
+use storage::Series;
+
+use super::PlanState;
+use super::annotations::Annotations;
+use super::column::Grid;
+use super::decode::Decoded;
+use super::error::QueryError;
+use super::limits::{Budget, QueryStats, Ticker};
+use super::map::{self, Work};
+use super::node::{Pipeline, SinkSpec, Source, Step};
+use super::row::{Key, Seen};
+use super::sink::Sink;
+use super::source::{self, Buffers, Env};
+
+/// What one thread knows of a pipeline.
+#[derive(Debug)]
+pub(crate) struct PipelineState {
+    pub(crate) sink: Sink,
+    /// Labels that passed the source, where they must be watched.
+    pub(crate) source_seen: Seen,
+    /// The same for each step.
+    pub(crate) step_seen: Vec<Seen>,
+}
+
+impl PipelineState {
+    pub(crate) fn new(pipeline: &Pipeline, delayed: bool) -> PipelineState {
+        let mut step_seen = Vec::new();
+        step_seen.resize_with(pipeline.steps.len(), Seen::default);
+        let sink = Sink::new(&pipeline.sink, pipeline.out_grid(), delayed);
+        PipelineState { sink, source_seen: Seen::default(), step_seen }
+    }
+
+    /// Adds what another thread knows.
+    pub(crate) fn merge(&mut self, other: PipelineState, budget: &Budget) -> Result<(), QueryError> {
+        self.source_seen.merge(other.source_seen)?;
+        for (mine, theirs) in self.step_seen.iter_mut().zip(other.step_seen) {
+            mine.merge(theirs)?;
+        }
+        self.sink.merge(other.sink, budget)
+    }
+}
+
+/// Takes series of one leaf. There may be several, on as many threads; each series goes to one of them, whole.
+#[derive(Debug)]
+pub struct LeafWorker {
+    plan: Arc<PlanState>,
+    leaf: usize,
+    states: Vec<PipelineState>,
+    decoded: Decoded,
+    buffers: Buffers,
+    work: Work,
+    annotations: Annotations,
+    ticker: Ticker,
+    stats: QueryStats,
+}
+
+/// What a worker leaves behind.
+pub(crate) struct Leavings {
+    pub(crate) leaf: usize,
+    pub(crate) states: Vec<PipelineState>,
+    pub(crate) annotations: Annotations,
+    pub(crate) stats: QueryStats,
+}
+
+impl LeafWorker {
+    pub(crate) fn new(plan: Arc<PlanState>, leaf: usize) -> LeafWorker {
+        let delayed = plan.params.options.delayed_name_removal;
+        let pipelines = &plan.planned.leaf_plans[leaf].pipelines;
+        let states = pipelines.iter().map(|at| PipelineState::new(&plan.planned.pipelines[*at], delayed)).collect();
+        let ticker = Ticker::new(&plan.params.interrupt);
+        let work = Work { key: Key::new(model::Labels::empty()), column: Vec::new(), other: Vec::new() };
+        LeafWorker {
+            plan,
+            leaf,
+            states,
+            decoded: Decoded::default(),
+            buffers: Buffers::default(),
+            work,
+            annotations: Annotations::default(),
+            ticker,
+            stats: QueryStats::default(),
+        }
+    }
+
+    /// Evaluates as much of the query as can be known of each of these series alone.
+    pub fn push(&mut self, batch: &[Series]) -> Result<(), QueryError> {
+        let plan = Arc::clone(&self.plan);
+        plan.params.interrupt.check()?;
+        for series in batch {
+            self.push_one(&plan, series)?;
+        }
+        Ok(())
+    }
+
+    fn push_one(&mut self, plan: &PlanState, series: &Series) -> Result<(), QueryError> {
+        let range = plan.planned.leaves[self.leaf].range;
+        self.stats.series += 1;
+        let pipelines = &plan.planned.leaf_plans[self.leaf].pipelines;
+        let is_raw = |at: &usize| matches!(plan.planned.pipelines[*at].sink, SinkSpec::Raw);
+        let decoded = if pipelines.iter().all(is_raw) { 0 } else { self.decoded.fill(series, range, &mut self.ticker)? };
+        self.stats.samples_decoded += decoded as u64;
+        plan.budget.glance(self.decoded.len())?;
+        let mut env = Env {
+            delayed: plan.params.options.delayed_name_removal,
+            type_and_unit_labels: plan.params.options.type_and_unit_labels,
+            annotations: &mut self.annotations,
+            ticker: &mut self.ticker,
+            buffers: &mut self.buffers,
+        };
+        for (at, state) in pipelines.iter().zip(&mut self.states) {
+            let pipeline = &plan.planned.pipelines[*at];
+            match &mut state.sink {
+                Sink::Raw(kept) => {
+                    kept.push(series.clone());
+                    continue;
+                }
+                Sink::Points { .. } => {
+                    let samples = self.decoded.without_markers();
+                    let n = state.sink.add_points(&series.labels, samples, pipeline.grid, &plan.budget)? as u64;
+                    self.stats.total_queryable_samples += n;
+                    self.stats.samples_read += n;
+                    continue;
+                }
+                _ => {}
+            }
+            self.work.key = Key::new(series.labels.clone());
+            let run = Run { source: &pipeline.source, grid: pipeline.grid, unique: pipeline.unique };
+            let budget = &plan.budget;
+            let looked = run.source(&self.decoded, &mut self.work, &mut state.source_seen, &mut env, budget)?;
+            let Some(looked) = looked else { continue };
+            if pipeline.counts {
+                self.stats.total_queryable_samples += looked.seen * pipeline.repeat;
+            }
+            self.stats.samples_read += looked.read;
+            let steps = &pipeline.steps;
+            let left =
+                run_steps(steps, pipeline.grid, &mut self.work, &mut state.step_seen, &mut env, budget, &mut self.stats)?;
+            if left {
+                state.sink.add(&self.work.key, &self.work.column, env.delayed, budget)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn into_leavings(self) -> Leavings {
+        Leavings { leaf: self.leaf, states: self.states, annotations: self.annotations, stats: self.stats }
+    }
+}
+
+/// A source and its steps.
+pub(crate) struct Run<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) grid: Grid,
+    pub(crate) unique: Option<super::row::Uniqueness>,
+}
+
+impl Run<'_> {
+    /// Makes the row of a series; `None` where nothing comes of it.
+    pub(crate) fn source(
+        &self,
+        decoded: &Decoded,
+        work: &mut Work,
+        seen: &mut Seen,
+        env: &mut Env<'_>,
+        budget: &Budget,
+    ) -> Result<Option<source::Looked>, QueryError> {
+        budget.glance_columns(self.grid.count)?;
+        let (any, looked) = source::run(self.source, decoded, self.grid, &mut work.key, &mut work.column, env)?;
+        if !any {
+            return Ok(None);
+        }
+        if let Some(mode) = self.unique {
+            if !env.delayed {
+                work.key.settle();
+            }
+            seen.insert(&work.key.labels, &work.column, mode)?;
+        }
+        Ok(Some(looked))
+    }
+}
+
+/// Applies `steps` to the row at hand; false where nothing is left of it.
+pub(crate) fn run_steps(
+    steps: &[Step],
+    mut from: Grid,
+    work: &mut Work,
+    seen: &mut [Seen],
+    env: &mut Env<'_>,
+    budget: &Budget,
+    stats: &mut QueryStats,
+) -> Result<bool, QueryError> {
+    for (step, seen) in steps.iter().zip(seen) {
+        budget.glance_columns(step.grid.count)?;
+        let (left, looked) = map::apply(&step.op, from, step.grid, work, env)?;
+        stats.total_queryable_samples += looked.seen;
+        if !left {
+            return Ok(false);
+        }
+        if let Some(mode) = step.unique {
+            if !env.delayed {
+                work.key.settle();
+            }
+            seen.insert(&work.key.labels, &work.column, mode)?;
+        }
+        from = step.grid;
+    }
+    Ok(true)
+}
