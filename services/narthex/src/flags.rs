@@ -1,0 +1,141 @@
+//! The command line. Flags that Prometheus has keep its names and defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::DurationMs;
+
+/// Narthex, a clustered Prometheus.
+#[derive(Parser, Debug)]
+#[command(name = "narthex", version, about)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Every role in one process, with data in one directory.
+    All(Box<All>),
+}
+
+/// Flags of `narthex all`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct All {
+    /// Configuration in the format of prometheus.yml.
+    #[arg(long = "config.file", value_name = "FILE", default_value = "prometheus.yml")]
+    pub(crate) config_file: PathBuf,
+    /// Address of the HTTP API.
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "0.0.0.0:9090")]
+    pub(crate) listen_address: String,
+    /// Connections at once.
+    #[arg(long = "web.max-connections", value_name = "N", default_value_t = 512)]
+    pub(crate) max_connections: usize,
+    /// How long a client may take to send the head of a request.
+    #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub(crate) read_timeout: Duration,
+    /// The URL under which users reach this server.
+    #[arg(long = "web.external-url", value_name = "URL")]
+    pub(crate) external_url: Option<String>,
+    /// Allow POST /-/reload and /-/quit.
+    #[arg(long = "web.enable-lifecycle")]
+    pub(crate) enable_lifecycle: bool,
+    /// Accepted for compatibility: the remote-write receiver is always on.
+    #[arg(long = "web.enable-remote-write-receiver")]
+    pub(crate) enable_remote_write_receiver: bool,
+    /// Regular expression of origins that browsers may call from.
+    #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*")]
+    pub(crate) cors_origin: String,
+    /// Where data lies.
+    #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "DIR", default_value = "data/")]
+    pub(crate) storage_path: PathBuf,
+    /// How long blocks are kept. Also in the configuration, which wins.
+    #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION", value_parser = model_duration)]
+    pub(crate) retention_time: Option<DurationMs>,
+    /// Object store of the blocks, in Thanos' form; a local directory without it.
+    #[arg(long = "objstore.config-file", value_name = "FILE")]
+    pub(crate) objstore_config_file: Option<PathBuf>,
+    /// When what was written is made to survive power loss: before each acknowledgement, or every 100 ms (a killed process
+    /// loses nothing either way).
+    #[arg(long = "wal.sync", value_name = "WHEN", default_value = "commit")]
+    pub(crate) wal_sync: WalSync,
+    /// How old the newest sample of a series may be.
+    #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = model_duration)]
+    pub(crate) lookback_delta: DurationMs,
+    /// How long a query may take.
+    #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub(crate) query_timeout: Duration,
+    /// Queries at once.
+    #[arg(long = "query.max-concurrency", value_name = "N", default_value_t = 20)]
+    pub(crate) query_max_concurrency: usize,
+    /// Samples that a query may hold in memory.
+    #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
+    pub(crate) query_max_samples: u64,
+    /// Experimental features, comma separated, by Prometheus' names.
+    #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) enable_feature: Vec<String>,
+    /// Least severe messages to print.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: LogLevel,
+    /// Form of messages.
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// See `--wal.sync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WalSync {
+    /// Before each acknowledgement.
+    Commit,
+    /// Every 100 ms.
+    Interval,
+}
+
+/// See `--log.level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Everything per request.
+    Debug,
+    /// Changes of state.
+    Info,
+    /// Degraded, but continuing.
+    Warn,
+    /// Somebody must look.
+    Error,
+}
+
+/// See `--log.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+fn model_duration(text: &str) -> Result<DurationMs, String> {
+    DurationMs::parse(text).map_err(|e| e.to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    model_duration(text).map(DurationMs::to_std)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_well_formed_and_have_prometheus_defaults() {
+        let line = CommandLine::try_parse_from(["narthex", "all"]).unwrap();
+        let Command::All(all) = line.command;
+        assert_eq!(all.lookback_delta, DurationMs::mins(5));
+        assert_eq!(all.storage_path, PathBuf::from("data/"));
+        assert_eq!(all.wal_sync, WalSync::Commit);
+        let other = ["narthex", "all", "--storage.tsdb.path=x", "--web.listen-address=:1", "--enable-feature=a,b"];
+        let Command::All(all) = CommandLine::try_parse_from(other).unwrap().command;
+        assert_eq!((all.storage_path, all.enable_feature.len()), (PathBuf::from("x"), 2));
+        assert!(CommandLine::try_parse_from(["narthex", "all", "--query.timeout=soon"]).is_err());
+    }
+}
