@@ -149,7 +149,8 @@ impl Sides {
             (false, true) => Keep::Left,
             (false, false) => Keep::Result,
         };
-        let mut matches = Matches { one_to_one: node.matching.cardinality == Cardinality::OneToOne, taken: HashMap::new() };
+        let mut matches =
+            Matches { one_to_one: node.matching.cardinality == Cardinality::OneToOne, taken: HashMap::new() };
         let mut crowd: HashMap<usize, u32> = HashMap::new();
         for group in &self.many_groups {
             *crowd.entry(*group).or_default() += 1;

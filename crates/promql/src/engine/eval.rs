@@ -248,9 +248,7 @@ impl<'a> Evaluator<'a> {
             SinkSpec::Aggregate { op, groups, param } => {
                 SinkSpec::Aggregate { op: *op, groups: groups.clone(), param: self.resolve(param)? }
             }
-            SinkSpec::TopK { op, groups, k } => {
-                SinkSpec::TopK { op: *op, groups: groups.clone(), k: self.resolve(k)? }
-            }
+            SinkSpec::TopK { op, groups, k } => SinkSpec::TopK { op: *op, groups: groups.clone(), k: self.resolve(k)? },
             other => other.clone(),
         };
         let delayed = self.delayed();

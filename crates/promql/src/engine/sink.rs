@@ -41,22 +41,14 @@ impl Sink {
             SinkSpec::Points(spec) => Sink::Points { spec: *spec, series: Vec::new() },
             SinkSpec::Aggregate { op, groups, .. } => Sink::Aggregate(Aggregator::new(*op, groups, delayed, n)),
             SinkSpec::TopK { op, groups, k } => Sink::TopK(TopK::new(*op, groups, k, delayed, n)),
-            SinkSpec::CountValues { groups, label } => {
-                Sink::CountValues(CountValues::new(groups, label, delayed, n))
-            }
+            SinkSpec::CountValues { groups, label } => Sink::CountValues(CountValues::new(groups, label, delayed, n)),
             SinkSpec::Absent { .. } => Sink::Absent(Absence::new(n)),
             SinkSpec::ScalarOf => Sink::ScalarOf(Single::new(n)),
         }
     }
 
     /// Adds a row.
-    pub(crate) fn add(
-        &mut self,
-        key: &Key,
-        column: &[f64],
-        delayed: bool,
-        budget: &Budget,
-    ) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: &[f64], delayed: bool, budget: &Budget) -> Result<(), QueryError> {
         match self {
             Sink::Collect(rows) => {
                 let present = count_present(column);

@@ -51,7 +51,10 @@ pub(crate) struct Windows {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a series at hand has far fewer than 2^32 samples; checked in `find`")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a series at hand has far fewer than 2^32 samples; checked in `find`"
+)]
 fn index(n: usize) -> u32 {
     n as u32
 }

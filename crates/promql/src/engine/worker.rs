@@ -101,7 +101,8 @@ impl LeafWorker {
         self.stats.series += 1;
         let pipelines = &plan.planned.leaf_plans[self.leaf].pipelines;
         let is_raw = |at: &usize| matches!(plan.planned.pipelines[*at].sink, SinkSpec::Raw);
-        let decoded = if pipelines.iter().all(is_raw) { 0 } else { self.decoded.fill(series, range, &mut self.ticker)? };
+        let decoded =
+            if pipelines.iter().all(is_raw) { 0 } else { self.decoded.fill(series, range, &mut self.ticker)? };
         self.stats.samples_decoded += decoded as u64;
         plan.budget.glance(self.decoded.len())?;
         let mut env = Env {
@@ -137,8 +138,15 @@ impl LeafWorker {
             }
             self.stats.samples_read += looked.read;
             let steps = &pipeline.steps;
-            let left =
-                run_steps(steps, pipeline.grid, &mut self.work, &mut state.step_seen, &mut env, budget, &mut self.stats)?;
+            let left = run_steps(
+                steps,
+                pipeline.grid,
+                &mut self.work,
+                &mut state.step_seen,
+                &mut env,
+                budget,
+                &mut self.stats,
+            )?;
             if left {
                 state.sink.add(&self.work.key, &self.work.column, env.delayed, budget)?;
             }

@@ -6,12 +6,12 @@
 use model::Labels;
 
 use super::Grouper;
+use crate::ast::AggregateOp;
 use crate::engine::column::{ABSENT, is_absent};
 use crate::engine::error::QueryError;
 use crate::engine::limits::Budget;
 use crate::engine::node::{Groups, Scalar};
 use crate::engine::row::{Key, Row};
-use crate::ast::AggregateOp;
 
 use std::cmp::Ordering;
 
@@ -153,10 +153,7 @@ impl TopK {
                 }
             }
         }
-        order
-            .into_iter()
-            .filter_map(|at| Some(Row { key: rows[at].key.clone(), values: values[at].take()? }))
-            .collect()
+        order.into_iter().filter_map(|at| Some(Row { key: rows[at].key.clone(), values: values[at].take()? })).collect()
     }
 }
 
