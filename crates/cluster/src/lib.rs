@@ -8,6 +8,7 @@
 mod bootstrap;
 pub mod codec;
 mod command;
+#[doc(hidden)]
 pub mod fuzzing;
 mod group;
 mod hole;
