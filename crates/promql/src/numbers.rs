@@ -137,6 +137,3 @@ pub fn json_timestamp(ms: i64) -> String {
     let (seconds, fraction) = (ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000);
     if fraction == 0 { format!("{sign}{seconds}") } else { format!("{sign}{seconds}.{fraction:03}") }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,8 @@
 //! Durations as texts.
 
-use promql::duration::{DurationError, format_duration, parse_api_duration, parse_duration, parse_duration_allow_negative};
+use promql::duration::{
+    DurationError, format_duration, parse_api_duration, parse_duration, parse_duration_allow_negative,
+};
 
 use crate::cases::{Report, bytes, json_lines, text};
 

@@ -1,9 +1,7 @@
 //! Numbers and times, as PromQL and the HTTP API read and write them.
 
 use promql::ast::ExprKind;
-use promql::numbers::{
-    format_f, format_g, json_float, json_timestamp, parse_float, parse_limit, parse_time,
-};
+use promql::numbers::{format_f, format_g, json_float, json_timestamp, parse_float, parse_limit, parse_time};
 use promql::{ParseOptions, parse_expr, quoted};
 use serde_json::Value;
 

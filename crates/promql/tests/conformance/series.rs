@@ -39,7 +39,9 @@ fn packed(buckets: &BTreeMap<i32, f64>) -> (Vec<Span>, Vec<f64>) {
 /// Adds or subtracts, for exponential buckets and equal zero buckets: all that the cases need. The engine has the rest.
 fn combine(base: &FloatHistogram, step: &FloatHistogram, sign: Sign) -> Result<FloatHistogram, String> {
     if (base.schema == CUSTOM_BUCKETS) != (step.schema == CUSTOM_BUCKETS) {
-        return Err("cannot apply this operation on histograms with a mix of exponential and custom bucket schemas".to_owned());
+        return Err(
+            "cannot apply this operation on histograms with a mix of exponential and custom bucket schemas".to_owned()
+        );
     }
     assert!(base.zero_threshold.to_bits() == step.zero_threshold.to_bits(), "not needed by the cases");
     let factor = if sign == Sign::Plus { 1.0 } else { -1.0 };
