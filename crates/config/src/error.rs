@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::glob::BadPattern;
+
 /// A place in a text, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
@@ -98,6 +100,13 @@ pub enum LoadError {
         /// Why.
         source: Refused,
     },
+    /// One of `scrape_config_files` is no pattern.
+    Pattern {
+        /// What it is.
+        pattern: String,
+        /// Why it is none.
+        source: BadPattern,
+    },
     /// A file named by `scrape_config_files` cannot be read.
     ReadImported {
         /// Its absolute name.
@@ -119,6 +128,7 @@ impl LoadError {
     pub fn place(&self) -> (&str, Option<Position>) {
         match self {
             LoadError::Read { file, .. } | LoadError::ReadImported { file, .. } => (file, None),
+            LoadError::Pattern { pattern, .. } => (pattern, None),
             LoadError::Main { file, source } | LoadError::Imported { file, source } => (file, Some(source.at())),
         }
     }
@@ -128,6 +138,10 @@ impl LoadError {
         match self {
             LoadError::Read { file, source } => format!("open {file}: {source}"),
             LoadError::Main { file, source } => format!("parsing YAML file {file}: {source}"),
+            LoadError::Pattern { pattern, source } => {
+                let pattern = crate::go::quote(pattern);
+                format!("error loading scrape configs: error retrieving scrape config files for {pattern}: {source}")
+            }
             LoadError::ReadImported { file, source } => {
                 format!("error loading scrape configs: {}: open {file}: {source}", crate::go::quote(file))
             }
@@ -153,6 +167,7 @@ impl std::error::Error for LoadError {
         match self {
             LoadError::Read { source, .. } | LoadError::ReadImported { source, .. } => Some(source),
             LoadError::Main { source, .. } | LoadError::Imported { source, .. } => Some(source),
+            LoadError::Pattern { source, .. } => Some(source),
         }
     }
 }

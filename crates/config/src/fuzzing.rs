@@ -19,3 +19,14 @@ pub fn fuzz_target_groups(bytes: &[u8]) {
         }
     }
 }
+
+/// The web configuration and the object store's.
+pub fn fuzz_small_files(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(web) = crate::parse_web(text, "/etc/narthex") {
+        assert!(web.rate_limit.is_none_or(|limit| limit.interval_ns != 0), "no limit is none");
+    }
+    if let Ok(store) = crate::parse_object_store(text) {
+        assert!(!store.prefix.starts_with('/'), "a prefix has no slash at its ends");
+    }
+}

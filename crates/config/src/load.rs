@@ -6,6 +6,7 @@ use std::path::Path;
 use model::{DurationMs, Labels};
 
 use crate::error::{LoadError, Position, Refused};
+use crate::glob::Pattern;
 use crate::go;
 use crate::raw::discovery::BUILT;
 use crate::raw::global::RawGlobal;
@@ -16,7 +17,7 @@ use crate::read::read_into;
 use crate::scheme::{NameEscaping, NameValidation};
 use crate::scrape_config::{ScrapeConfig, ScrapeLimits, given};
 use crate::size::ByteSize;
-use crate::yaml::decode::Bytes;
+use crate::yaml::decode::{Bytes, Int64};
 use crate::yaml::record::Paths;
 use crate::yaml::{Encode, Refusal};
 
@@ -36,8 +37,8 @@ pub struct Defaults {
 pub struct Outside<'a> {
     /// The contents of a file.
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
-    /// The files that match a pattern (Go's `filepath.Glob`: `*`, `?`, `[a-z]`), sorted.
-    pub glob: &'a dyn Fn(&str) -> io::Result<Vec<String>>,
+    /// The files that match a pattern; [`crate::glob::expand`] finds them.
+    pub glob: &'a dyn Fn(&str) -> Vec<String>,
     /// An environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// What relative names of imported files are relative to, for messages alone.
@@ -131,7 +132,7 @@ pub fn parse(
 ) -> Result<Config, Refused> {
     let outside = Outside {
         read: &|_| Err(io::ErrorKind::Unsupported.into()),
-        glob: &|_| Ok(Vec::new()),
+        glob: &|_| Vec::new(),
         variable,
         working_directory: "",
     };
@@ -168,9 +169,8 @@ impl Loading {
             self.raw.scrape_configs.iter().flatten().map(|job| (job.job_name.clone(), main_file.clone())).collect();
         let mut imported = Vec::new();
         for pattern in &self.raw.scrape_config_files {
-            let files = (outside.glob)(pattern)
-                .map_err(|source| LoadError::ReadImported { file: pattern.clone(), source })?;
-            for file in files {
+            Pattern::parse(pattern).map_err(|source| LoadError::Pattern { pattern: pattern.clone(), source })?;
+            for file in (outside.glob)(pattern) {
                 let absolute = go::join_dir(outside.working_directory, &file);
                 let text = (outside.read)(Path::new(&file))
                     .map_err(|source| LoadError::ReadImported { file: absolute.clone(), source })?;
@@ -182,9 +182,8 @@ impl Loading {
                     let Some(mut job) = job else { continue };
                     if let Some((name, first)) = first_in.iter().find(|(name, _)| *name == job.job_name) {
                         let name = go::quote(name);
-                        let text = format!(
-                            "found multiple scrape configs with job name {name}, first found in {first}"
-                        );
+                        let text =
+                            format!("found multiple scrape configs with job name {name}, first found in {first}");
                         return Err(refused(Refused::Value { at: job.at, text }));
                     }
                     first_in.push((job.job_name.clone(), go::quote(&absolute)));
@@ -266,7 +265,7 @@ impl StorageConfig {
             retention_time: Some(retention.time).filter(|t| !t.is_zero()),
             retention_size: Some(retention.size).filter(|s| !s.is_zero()),
             retention_percentage: Some(retention.percentage).filter(|p| !p.is_zero()),
-            max_exemplars: raw.storage.exemplars.as_ref().map(|e| e.max_exemplars),
+            max_exemplars: raw.storage.exemplars.as_ref().map(|e| e.max_exemplars.0),
         }
     }
 }
@@ -282,7 +281,9 @@ fn fill(raw: &mut RawConfig, defaults: &Defaults, variable: &dyn Fn(&str) -> Opt
         ..RawRetention::default()
     });
     if let Some(max_exemplars) = defaults.max_exemplars {
-        raw.storage.exemplars.get_or_insert_with(|| RawExemplars { max_exemplars, ..RawExemplars::default() });
+        raw.storage
+            .exemplars
+            .get_or_insert_with(|| RawExemplars { max_exemplars: Int64(max_exemplars), ..RawExemplars::default() });
     }
 }
 

@@ -56,11 +56,7 @@ record! {
 
 impl RawConfig {
     pub(crate) fn defaults() -> RawConfig {
-        RawConfig {
-            global: RawGlobal::defaults(),
-            otlp: RawOtlp::defaults(),
-            ..RawConfig::default()
-        }
+        RawConfig { global: RawGlobal::defaults(), otlp: RawOtlp::defaults(), ..RawConfig::default() }
     }
 
     /// What is checked once all blocks are read. Places are those of the blocks, as far as a mapping's key can say them;

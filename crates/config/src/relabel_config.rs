@@ -6,6 +6,7 @@ use regexp::Regexp;
 use crate::go;
 use crate::raw::text::{LabelName, MaybeList};
 use crate::scheme::NameValidation;
+use crate::yaml::decode::Uint64;
 use crate::yaml::record::Paths;
 use crate::yaml::{Decode, Decoder, Encode, Fail, NodeId, Out, Refusal, record, refuse_at};
 
@@ -123,7 +124,7 @@ record! {
         source_labels: MaybeList<LabelName> = "source_labels" [omit, flow];
         separator: String = "separator" [];
         regex: RawRegex = "regex" [omit];
-        modulus: u64 = "modulus" [omit];
+        modulus: Uint64 = "modulus" [omit];
         target_label: String = "target_label" [omit];
         replacement: String = "replacement" [];
         action: RawAction = "action" [omit];
@@ -159,7 +160,7 @@ impl RawRelabelConfig {
             return refuse_at("action", "relabel action cannot be empty");
         };
         let name = action.as_str();
-        if self.modulus == 0 && action == RelabelAction::HashMod {
+        if self.modulus.0 == 0 && action == RelabelAction::HashMod {
             return refuse_at("action", "relabel configuration for hashmod requires non-zero modulus");
         }
         if action.needs_target() && self.target_label.is_empty() {
@@ -174,7 +175,7 @@ impl RawRelabelConfig {
             source_labels: self.source_labels.0.iter().flatten().map(|l| l.0.clone()).collect(),
             separator: self.separator.clone(),
             regex: self.regex.as_str().to_owned(),
-            modulus: self.modulus,
+            modulus: self.modulus.0,
             target_label: self.target_label.clone(),
             replacement: self.replacement.clone(),
             action,
@@ -217,9 +218,8 @@ impl RawRelabelConfig {
 
     /// Refuses fields that the action does not use.
     fn check_unused(&self, action: RelabelAction) -> Result<(), Refusal> {
-        let common_untouched = self.modulus == 0
-            && self.separator == SEPARATOR_DEFAULT
-            && self.replacement == REPLACEMENT_DEFAULT;
+        let common_untouched =
+            self.modulus.0 == 0 && self.separator == SEPARATOR_DEFAULT && self.replacement == REPLACEMENT_DEFAULT;
         let name = action.as_str();
         match action {
             RelabelAction::KeepEqual | RelabelAction::DropEqual

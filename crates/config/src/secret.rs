@@ -45,13 +45,16 @@ impl Decode for Secret {
     fn type_name() -> String {
         "config.Secret".to_owned()
     }
-    fn scalar(
-        &mut self,
-        d: &mut Decoder<'_>,
-        id: NodeId,
-        scalar: &crate::yaml::scalar::Scalar,
-    ) -> Result<bool, Fail> {
+    fn scalar(&mut self, d: &mut Decoder<'_>, id: NodeId, scalar: &crate::yaml::scalar::Scalar) -> Result<bool, Fail> {
         self.0.scalar(d, id, scalar)
+    }
+    fn sequence(&mut self, d: &mut Decoder<'_>, id: NodeId, _items: &[NodeId]) -> Result<bool, Fail> {
+        d.mismatch(id, "!!seq", "config.plain");
+        Ok(false)
+    }
+    fn mapping(&mut self, d: &mut Decoder<'_>, id: NodeId, _pairs: &[(NodeId, NodeId)]) -> Result<bool, Fail> {
+        d.mismatch(id, "!!map", "config.plain");
+        Ok(false)
     }
 }
 

@@ -65,17 +65,24 @@ fn parse_with(text: &str, suffix: &str) -> Result<ByteSize, ParseSizeError> {
         }
         let unit_bytes = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
         let (unit, after) = rest.split_at(unit_bytes);
-        sum += number * scale(unit, suffix).ok_or_else(|| ParseSizeError::UnknownUnit {
-            unit: unit.to_owned(),
-            text: text.to_owned(),
-        })?;
+        sum += number
+            * scale(unit, suffix)
+                .ok_or_else(|| ParseSizeError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() })?;
         rest = after;
     }
     if text.starts_with('-') {
         sum = -sum;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "checked against the bounds; `as` saturates")]
-    if sum < i64::MIN as f64 || sum > i64::MAX as f64 { Err(ParseSizeError::Overflow) } else { Ok(ByteSize(sum as i64)) }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "checked against the bounds; `as` saturates"
+    )]
+    if sum < i64::MIN as f64 || sum > i64::MAX as f64 {
+        Err(ParseSizeError::Overflow)
+    } else {
+        Ok(ByteSize(sum as i64))
+    }
 }
 
 /// The number in front, 0 where there is none; `None` where it is too large.
@@ -173,7 +180,8 @@ mod tests {
             ("x", "units: invalid x"),
             (".KiB", "units: invalid .KiB"),
             ("1KiB1MB", "units: unknown unit KiB in 1KiB1MB"),
-            ("9EiB", "units: overflow parsing unit"),
+            ("9EB", "units: overflow parsing unit"),
+            ("9EiB", "units: unknown unit EiB in 9EiB"),
         ] {
             assert_eq!(ByteSize::parse(text).unwrap_err().to_string(), expected, "{text}");
         }

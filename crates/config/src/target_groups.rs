@@ -58,10 +58,8 @@ fn parse_yaml(text: &str) -> Result<Vec<TargetGroup>, Refused> {
 }
 
 fn parse_json(text: &str) -> Result<Vec<TargetGroup>, Refused> {
-    let value: Value = serde_json::from_str(text).map_err(|e| Refused::Syntax {
-        at: Position { line: e.line(), column: e.column() },
-        text: e.to_string(),
-    })?;
+    let value: Value = serde_json::from_str(text)
+        .map_err(|e| Refused::Syntax { at: Position { line: e.line(), column: e.column() }, text: e.to_string() })?;
     // serde_json keeps no positions in values.
     let refused = |text: String| Refused::Value { at: Position { line: 1, column: 1 }, text };
     match value {
@@ -147,7 +145,7 @@ impl Decode for TargetGroup {
             return Ok(false);
         }
         self.targets = written.targets;
-        self.labels = written.labels.0.into_iter().map(|(name, value)| (name.0, value)).collect();
+        self.labels = written.labels.0.into_iter().map(|(name, value)| (name.0, value.0)).collect();
         Ok(true)
     }
 }

@@ -58,10 +58,9 @@ impl Url {
     /// Parses as Go's `url.Parse`.
     pub fn parse(text: &str) -> Result<Url, ParseUrlError> {
         let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let mut url =
-            parse_before_fragment(before).map_err(|why| ParseUrlError { text: before.to_owned(), why })?;
-        let unescaped = unescape(fragment, Part::Fragment)
-            .map_err(|why| ParseUrlError { text: text.to_owned(), why })?;
+        let mut url = parse_before_fragment(before).map_err(|why| ParseUrlError { text: before.to_owned(), why })?;
+        let unescaped =
+            unescape(fragment, Part::Fragment).map_err(|why| ParseUrlError { text: text.to_owned(), why })?;
         url.fragment = encoded(fragment, &unescaped, Part::Fragment);
         Ok(url)
     }

@@ -110,9 +110,7 @@ impl RawFileSd {
             return refuse("file service discovery config must contain at least one path name");
         }
         match self.files.iter().find(|name| !is_target_file_pattern(name)) {
-            Some(name) => {
-                refuse_at("files", format!("path name {} is not valid for file discovery", go::quote(name)))
-            }
+            Some(name) => refuse_at("files", format!("path name {} is not valid for file discovery", go::quote(name))),
             None => Ok(()),
         }
     }
@@ -168,9 +166,7 @@ fn check_http_url(url: &str) -> Result<(), Refusal> {
 /// Refuses targets that are URLs.
 pub(crate) fn check_static_targets(groups: &[Option<TargetGroup>]) -> Result<(), Refusal> {
     match groups.iter().flatten().flat_map(|g| &g.targets).find(|address| address.contains('/')) {
-        Some(address) => {
-            refuse_at("static_configs", format!("{} is not a valid hostname", go::quote(address)))
-        }
+        Some(address) => refuse_at("static_configs", format!("{} is not a valid hostname", go::quote(address))),
         None => Ok(()),
     }
 }

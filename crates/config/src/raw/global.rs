@@ -64,8 +64,8 @@ impl RawGlobal {
             self.metric_name_validation_scheme = NameValidation::Utf8;
         }
         for (name, value) in &self.external_labels.0 {
-            let valid = str::from_utf8(&name.0)
-                .is_ok_and(|name| self.metric_name_validation_scheme.allows_label_name(name));
+            let valid =
+                str::from_utf8(&name.0).is_ok_and(|name| self.metric_name_validation_scheme.allows_label_name(name));
             if !valid {
                 let text = format!("{} is not a valid label name", go::quote_bytes(&name.0));
                 return refuse_at("external_labels", text);

@@ -273,7 +273,8 @@ impl RawProxy {
     pub(crate) fn check(&mut self) -> Result<(), Refusal> {
         let proxy_url = self.proxy_url.as_ref().is_some_and(|url| !url.to_string().is_empty());
         if !self.proxy_connect_header.is_empty() && !self.proxy_from_environment && !proxy_url {
-            let text = "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured";
+            let text =
+                "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured";
             return refuse_at("proxy_connect_header", text);
         }
         if self.proxy_from_environment && proxy_url {

@@ -42,14 +42,12 @@ impl RawOtlp {
                 return refuse_at("promote_resource_attributes", text);
             }
             return trim_names(&mut self.ignore_resource_attributes, "ignored").or_else(|text| {
-                refuse_at(
-                    "ignore_resource_attributes",
-                    format!("invalid 'ignore_resource_attributes': {text}"),
-                )
+                refuse_at("ignore_resource_attributes", format!("invalid 'ignore_resource_attributes': {text}"))
             });
         }
         if !self.ignore_resource_attributes.is_empty() {
-            let text = "'ignore_resource_attributes' cannot be configured unless 'promote_all_resource_attributes' is true";
+            let text =
+                "'ignore_resource_attributes' cannot be configured unless 'promote_all_resource_attributes' is true";
             return refuse_at("ignore_resource_attributes", text);
         }
         trim_names(&mut self.promote_resource_attributes, "promoted").or_else(|text| {

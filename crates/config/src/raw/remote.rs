@@ -10,6 +10,7 @@ use crate::relabel_config::RawRelabelConfig;
 use crate::scheme::NameValidation;
 use crate::secret::Secret;
 use crate::url::Url;
+use crate::yaml::decode::Uint64;
 use crate::yaml::{Refusal, record, refuse, refuse_at};
 
 mod azure_ad;
@@ -91,7 +92,7 @@ record! {
     pub(crate) struct RawRemoteRead as "config.RemoteReadConfig" in "config.plain" [reset = RawRemoteRead::defaults, check = RawRemoteRead::check] {
         url: Option<Url> = "url" [];
         remote_timeout: DurationMs = "remote_timeout" [omit];
-        chunked_read_limit: u64 = "chunked_read_limit" [omit];
+        chunked_read_limit: Uint64 = "chunked_read_limit" [omit];
         headers: BTreeMap<String, String> = "headers" [omit];
         read_recent: bool = "read_recent" [omit];
         name: String = "name" [omit];
@@ -135,10 +136,7 @@ impl RawRemoteWrite {
             return refuse_at("write_relabel_configs", "empty or null relabeling rule in remote write config");
         }
         check_headers(&self.headers)?;
-        if !matches!(
-            self.protobuf_message.0.as_str(),
-            "prometheus.WriteRequest" | "io.prometheus.write.v2.Request"
-        ) {
+        if !matches!(self.protobuf_message.0.as_str(), "prometheus.WriteRequest" | "io.prometheus.write.v2.Request") {
             let text = format!(
                 "invalid protobuf_message value: unknown type for remote write protobuf message {}, supported: \
                  prometheus.WriteRequest, io.prometheus.write.v2.Request",
@@ -181,7 +179,7 @@ impl RawRemoteRead {
     fn defaults() -> RawRemoteRead {
         RawRemoteRead {
             remote_timeout: DurationMs::mins(1),
-            chunked_read_limit: 50_000_000,
+            chunked_read_limit: Uint64(50_000_000),
             http_client: RawHttpClient::defaults(),
             filter_external_labels: true,
             ..RawRemoteRead::default()
@@ -208,10 +206,7 @@ impl RawQueue {
         ];
         match positive.iter().find(|(value, _)| *value <= 0) {
             Some((_, "")) => {
-                return refuse_at(
-                    "queue_config",
-                    "remote write queue min_shards must not be greater than max_shards",
-                );
+                return refuse_at("queue_config", "remote write queue min_shards must not be greater than max_shards");
             }
             Some((_, name)) => {
                 return refuse_at("queue_config", format!("remote write queue {name} must be positive"));

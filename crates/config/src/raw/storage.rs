@@ -4,6 +4,7 @@ use model::DurationMs;
 
 use crate::go;
 use crate::size::ByteSize;
+use crate::yaml::decode::Int64;
 use crate::yaml::{Refusal, record, refuse_at};
 
 record! {
@@ -18,7 +19,7 @@ record! {
     /// `storage.tsdb`. Prometheus prints its own field for the out-of-order window, too: in milliseconds, under a name that
     /// Go made up, which it also reads.
     pub(crate) struct RawTsdb as "config.TSDBConfig" in "config.plain" [reset = RawTsdb::default, check = RawTsdb::check] {
-        outofordertimewindow: i64 = "outofordertimewindow" [];
+        outofordertimewindow: Int64 = "outofordertimewindow" [];
         out_of_order_time_window: DurationMs = "out_of_order_time_window" [omit];
         stale_series_compaction_threshold: f64 = "stale_series_compaction_threshold" [omit];
         chunk_encoding: RawChunkEncoding = "chunk_encoding" [omit];
@@ -45,13 +46,13 @@ record! {
 record! {
     /// `storage.exemplars`.
     pub(crate) struct RawExemplars as "config.ExemplarsConfig" in "config.ExemplarsConfig" [] {
-        max_exemplars: i64 = "max_exemplars" [omit];
+        max_exemplars: Int64 = "max_exemplars" [omit];
     }
 }
 
 impl RawTsdb {
     fn check(&mut self) -> Result<(), Refusal> {
-        self.outofordertimewindow = self.out_of_order_time_window.0;
+        self.outofordertimewindow = Int64(self.out_of_order_time_window.0);
         let floats = &self.chunk_encoding.floats;
         if !matches!(floats.as_str(), "" | "xor" | "xor2") {
             let text = format!(
@@ -68,8 +69,7 @@ impl RawTsdb {
 impl RawRetention {
     fn check(&mut self) -> Result<(), Refusal> {
         if self.size.0 < 0 {
-            let text =
-                format!("'storage.tsdb.retention.size' must be greater than or equal to 0, got {}", self.size);
+            let text = format!("'storage.tsdb.retention.size' must be greater than or equal to 0, got {}", self.size);
             return refuse_at("size", text);
         }
         if self.percentage < 0.0 || self.percentage > 100.0 {

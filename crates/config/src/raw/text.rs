@@ -13,7 +13,7 @@ use crate::yaml::{Decode, Decoder, Encode, Fail, NodeId, Out, Refusal};
 
 /// A string type that checks itself while it is read (Go: with an `UnmarshalYAML`).
 macro_rules! checked_string {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident as $go:literal, $check:expr) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident as $go:literal, $check:expr $(, list $list:literal)?) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
         $vis struct $name(pub(crate) String);
@@ -22,6 +22,9 @@ macro_rules! checked_string {
             fn type_name() -> String {
                 $go.to_owned()
             }
+            $(fn list_type_name() -> String {
+                $list.to_owned()
+            })?
             fn scalar(
                 &mut self,
                 d: &mut $crate::yaml::Decoder<'_>,
@@ -90,11 +93,46 @@ impl Decode for DurationMs {
     fn type_name() -> String {
         "model.Duration".to_owned()
     }
-    fn unmarshal(&mut self, d: &mut Decoder<'_>, id: NodeId) -> Result<bool, Fail> {
-        let Some(text) = d.text(id)? else { return Ok(false) };
-        *self = DurationMs::parse(&text).map_err(|e| d.refused(id, Refusal::from(e.to_string())))?;
+    fn scalar(&mut self, d: &mut Decoder<'_>, id: NodeId, scalar: &Scalar) -> Result<bool, Fail> {
+        let mut text = String::new();
+        text.scalar(d, id, scalar)?;
+        *self = DurationMs::parse(&text).map_err(|_| d.refused(id, Refusal::from(why_no_duration(&text))))?;
         Ok(true)
     }
+    fn unmarshal(&mut self, d: &mut Decoder<'_>, id: NodeId) -> Result<bool, Fail> {
+        let Some(text) = d.text(id)? else { return Ok(false) };
+        *self = DurationMs::parse(&text).map_err(|_| d.refused(id, Refusal::from(why_no_duration(&text))))?;
+        Ok(true)
+    }
+}
+
+/// What Prometheus says of a text that is no duration. Source: `model.ParseDuration` of prometheus/common.
+fn why_no_duration(text: &str) -> String {
+    if text.is_empty() {
+        return "empty duration string".to_owned();
+    }
+    let invalid = format!("not a valid duration string: {}", go::quote(text));
+    let mut units = ["y", "w", "d", "h", "m", "s", "ms"].iter();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, behind) = rest.split_at(digits);
+        if number.parse::<u64>().is_err() {
+            return invalid;
+        }
+        let unit = behind.find(|c: char| c.is_ascii_digit()).map_or(behind, |end| &behind[..end]);
+        rest = &behind[unit.len()..];
+        if unit.is_empty() {
+            return invalid;
+        }
+        if !["y", "w", "d", "h", "m", "s", "ms"].contains(&unit) {
+            return format!("unknown unit {} in duration {}", go::quote(unit), go::quote(text));
+        }
+        if !units.any(|u| *u == unit) {
+            return invalid;
+        }
+    }
+    "duration out of range".to_owned()
 }
 
 impl Encode for DurationMs {
@@ -146,7 +184,7 @@ fn label_name(text: &str) -> Result<(), String> {
 
 checked_string! {
     /// The name of a label.
-    pub(crate) struct LabelName as "model.LabelName", label_name
+    pub(crate) struct LabelName as "model.LabelName", label_name, list "model.LabelNames"
 }
 
 impl AsRef<[u8]> for LabelName {
@@ -155,9 +193,14 @@ impl AsRef<[u8]> for LabelName {
     }
 }
 
+named_string! {
+    /// The value of a label.
+    pub(crate) struct LabelValue as "model.LabelValue"
+}
+
 /// Labels by name.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct LabelSet(pub(crate) BTreeMap<LabelName, String>);
+pub(crate) struct LabelSet(pub(crate) BTreeMap<LabelName, LabelValue>);
 
 impl Decode for LabelSet {
     fn type_name() -> String {

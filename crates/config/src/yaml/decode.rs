@@ -77,6 +77,11 @@ pub(crate) trait Decode: Default {
     /// Go's name of the type, for messages.
     fn type_name() -> String;
 
+    /// Go's name of a list of them.
+    fn list_type_name() -> String {
+        format!("[]{}", Self::type_name())
+    }
+
     /// Fills from a scalar that is not null.
     fn scalar(&mut self, d: &mut Decoder<'_>, id: NodeId, scalar: &Scalar) -> Result<bool, Fail> {
         d.mismatch(id, scalar.tag(), &Self::type_name());
@@ -218,9 +223,7 @@ impl<'d> Decoder<'d> {
         let node = self.doc.node(id);
         match (&node.tag, &node.kind) {
             (Some(tag), _) => tag == "!!null",
-            (None, Kind::Scalar { value, plain }) => {
-                value == "null" || value == "~" || (value.is_empty() && *plain)
-            }
+            (None, Kind::Scalar { value, plain }) => value == "null" || value == "~" || (value.is_empty() && *plain),
             (None, Kind::Sequence(_) | Kind::Mapping(_) | Kind::Alias(_)) => false,
         }
     }
@@ -391,7 +394,38 @@ macro_rules! decode_integer {
         }
     )*};
 }
-decode_integer!(i64 => "int", u64 => "uint", u16 => "uint16");
+decode_integer!(i64 => "int", u64 => "uint");
+
+/// Integers of other Go types; only messages tell them apart.
+macro_rules! renamed_integer {
+    ($($(#[$meta:meta])* $name:ident($rust:ty) => $go:literal),*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct $name(pub(crate) $rust);
+
+        impl Decode for $name {
+            fn type_name() -> String {
+                $go.to_owned()
+            }
+            fn scalar(&mut self, d: &mut Decoder<'_>, id: NodeId, scalar: &Scalar) -> Result<bool, Fail> {
+                match whole(scalar).and_then(|w| <$rust>::try_from(w).ok()) {
+                    Some(value) => self.0 = value,
+                    None => {
+                        d.mismatch(id, scalar.tag(), $go);
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    )*};
+}
+renamed_integer!(
+    /// Go's `int64`; `i64` is `int`.
+    Int64(i64) => "int64",
+    /// Go's `uint64`; `u64` is `uint`.
+    Uint64(u64) => "uint64"
+);
 
 impl Decode for f64 {
     fn type_name() -> String {
@@ -433,7 +467,7 @@ impl<T: Decode> Decode for Option<T> {
 
 impl<T: Decode> Decode for Vec<T> {
     fn type_name() -> String {
-        format!("[]{}", T::type_name())
+        T::list_type_name()
     }
     fn sequence(&mut self, d: &mut Decoder<'_>, _id: NodeId, items: &[NodeId]) -> Result<bool, Fail> {
         self.clear();

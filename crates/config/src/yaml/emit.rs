@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::decode::Bytes;
+use super::decode::{Bytes, Int64, Uint64};
 use super::key_order;
 use super::scalar::{self, Scalar};
 use crate::go;
@@ -79,7 +79,21 @@ macro_rules! encode_plain {
         }
     )*};
 }
-encode_plain!(bool, i64, u64, u16);
+encode_plain!(bool, i64, u64);
+
+macro_rules! encode_renamed {
+    ($($type:ty),*) => {$(
+        impl Encode for $type {
+            fn is_zero(&self) -> bool {
+                self.0 == 0
+            }
+            fn encode(&self) -> Out {
+                self.0.encode()
+            }
+        }
+    )*};
+}
+encode_renamed!(Int64, Uint64);
 
 impl Encode for f64 {
     fn is_zero(&self) -> bool {
@@ -628,12 +642,12 @@ mod tests {
 
     #[test]
     fn collections_nest_as_libyaml_does() {
-        let inner = Out::Map(vec![("b".to_owned(), Out::Seq(vec![text("x"), Out::Seq(vec![text("y")])]))]);
+        let inner = Out::Map(vec![("b".to_owned(), Out::Seq(vec![text("x"), Out::Seq(vec![text("z")])]))]);
         let out = Out::Map(vec![
             ("a".to_owned(), Out::Seq(vec![inner, Out::Map(Vec::new()), Out::Seq(Vec::new())])),
             ("f".to_owned(), Out::FlowSeq(vec![text("p"), text("q,r")])),
         ]);
-        assert_eq!(out.print(), "a:\n- b:\n  - x\n  - - y\n- {}\n- []\nf: [p, 'q,r']\n");
+        assert_eq!(out.print(), "a:\n- b:\n  - x\n  - - z\n- {}\n- []\nf: [p, 'q,r']\n");
         assert_eq!(Out::Map(Vec::new()).print(), "{}\n");
     }
 }

@@ -15,8 +15,8 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
         (false, false) => {}
     }
     // A zero behind other digits is part of their number, not a leading one.
-    let inside_a_number = (x == '0' || y == '0')
-        && a[..i].iter().rev().take_while(|c| c.is_ascii_digit()).any(|c| *c != '0');
+    let inside_a_number =
+        (x == '0' || y == '0') && a[..i].iter().rev().take_while(|c| c.is_ascii_digit()).any(|c| *c != '0');
     let start = i64::from(inside_a_number);
     let number = |text: &[char]| {
         text[i..]
@@ -33,7 +33,10 @@ mod tests {
 
     #[test]
     fn digits_count_as_numbers_and_letters_come_last() {
-        let in_order = ["1", "2", "10", "_a", "a1", "a2", "a10", "a100", "ab", "b"];
+        let in_order = [
+            "_a", "0", "00", "1", "2", "10", "B", "a-b", "a_b", "a1", "a01", "a001", "a2", "a10", "a100", "a1a", "a1b",
+            "aa", "ab", "b", "é",
+        ];
         assert!(in_order.is_sorted_by(|a, b| compare(a, b).is_lt()), "{in_order:?}");
     }
 }

@@ -81,6 +81,7 @@ macro_rules! record {
         }
 
         impl $crate::yaml::record::Fields for $name {
+            #[allow(unused_variables, reason = "a record may have no fields")]
             fn knows(name: &str) -> bool {
                 $($crate::yaml::record::knows!(name, $type, $key) ||)* false
             }
@@ -99,8 +100,7 @@ macro_rules! record {
                 $($crate::yaml::record::print!(out, self.$field, $key, [$($option),*]);)*
             }
             fn all_zero(&self) -> bool {
-                use $crate::yaml::Encode;
-                $(self.$field.is_zero() &&)* true
+                $($crate::yaml::Encode::is_zero(&self.$field) &&)* true
             }
         }
 
@@ -220,6 +220,7 @@ pub(crate) use {fill, has, join_path, knows, print, record, unmarshal};
 
 use std::collections::BTreeMap;
 
+use super::decode::{Int64, Uint64};
 use super::{Decoder, Fail, NodeId, Out};
 use crate::go;
 
@@ -280,5 +281,5 @@ impl<T: Paths> Paths for BTreeMap<String, T> {
 macro_rules! no_paths {
     ($($type:ty),*) => {$(impl $crate::yaml::record::Paths for $type {})*};
 }
-no_paths!(bool, i64, u64, u16, f64);
+no_paths!(bool, i64, u64, f64, Int64, Uint64);
 pub(crate) use no_paths;

@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn base64_goes_both_ways() {
         for n in 0..60 {
-            let bytes: Vec<u8> = (0..n).map(|i| i * 37).collect();
+            let bytes: Vec<u8> = (0..n).map(|i: u8| i.wrapping_mul(37)).collect();
             assert_eq!(decode_base64(&encode_base64(&bytes)), Some(bytes));
         }
         assert_eq!(decode_base64("/w=="), Some(vec![0xff]));

@@ -54,6 +54,8 @@ pub(crate) struct Document {
 /// A collection whose end has not come yet.
 struct Open {
     id: NodeId,
+    /// It is written in brackets.
+    flow: bool,
     /// A mapping's key that waits for its value.
     key: Option<NodeId>,
 }
@@ -62,7 +64,13 @@ impl Document {
     /// Reads the first document of `text`; later ones are ignored, as `yaml.v2` does.
     pub(crate) fn parse(text: &str) -> Result<Document, SyntaxError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut building = Building { nodes: Vec::new(), open: Vec::new(), anchors: HashMap::new(), root: None };
+        let mut building = Building {
+            lines: text.lines().collect(),
+            nodes: Vec::new(),
+            open: Vec::new(),
+            anchors: HashMap::new(),
+            root: None,
+        };
         for event in Parser::new_from_str(text) {
             let (event, span) = event.map_err(|e| SyntaxError {
                 at: Position::new(e.marker().line(), e.marker().col()),
@@ -104,18 +112,25 @@ impl Document {
     }
 }
 
-struct Building {
+struct Building<'t> {
+    lines: Vec<&'t str>,
     nodes: Vec<Node>,
     open: Vec<Open>,
     anchors: HashMap<usize, NodeId>,
     root: Option<NodeId>,
 }
 
-impl Building {
+impl Building<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
         let at = Position::new(span.start.line(), span.start.col());
         match event {
             Event::Scalar(value, style, anchor, tag) => {
+                // The parser places a block scalar where its text begins, which may be lines below.
+                let at = match (style, self.open.last().and_then(|open| open.key)) {
+                    (ScalarStyle::Literal | ScalarStyle::Folded, Some(key)) => self.nodes[key.0].at,
+                    _ => at,
+                };
+                self.check_tabs(at)?;
                 let (tag, forced_plain) = tag_name(tag.as_deref());
                 let plain = forced_plain || (tag.is_none() && style == ScalarStyle::Plain);
                 let id = self.push(at, tag, Kind::Scalar { value: value.into_owned(), plain }, anchor);
@@ -133,11 +148,7 @@ impl Building {
                 let id = self.push(at, None, Kind::Alias(target), 0);
                 self.attach(id);
             }
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd => {}
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
         }
         Ok(())
     }
@@ -146,10 +157,27 @@ impl Building {
         if self.open.len() >= DEPTH_MAX {
             return Err(SyntaxError { at, text: format!("exceeded max depth of {DEPTH_MAX}") });
         }
+        self.check_tabs(at)?;
+        let flow = self.open.last().is_some_and(|open| open.flow)
+            || self
+                .lines
+                .get(at.line - 1)
+                .is_some_and(|l| l.chars().nth(at.column - 1).is_some_and(|c| "[{".contains(c)));
         let id = self.push(at, tag_name(tag).0, kind, anchor);
         self.attach(id);
-        self.open.push(Open { id, key: None });
+        self.open.push(Open { id, flow, key: None });
         Ok(())
+    }
+
+    /// Refuses tabs in the indentation of a node, which the parser lets pass behind a `-`, and libyaml does not.
+    fn check_tabs(&self, at: Position) -> Result<(), SyntaxError> {
+        let Some(line) = self.lines.get(at.line - 1) else { return Ok(()) };
+        let mut before = line.chars().take(at.column - 1);
+        let in_flow = self.open.last().is_some_and(|open| open.flow);
+        if in_flow || !before.clone().any(|c| c == '\t') || !before.all(|c| matches!(c, ' ' | '\t' | '-' | '?')) {
+            return Ok(());
+        }
+        Err(SyntaxError { at, text: "found character that cannot start any token".to_owned() })
     }
 
     fn push(&mut self, at: Position, tag: Option<String>, kind: Kind, anchor: usize) -> NodeId {

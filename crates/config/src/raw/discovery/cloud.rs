@@ -180,12 +180,7 @@ record! {
 
 impl IonosSd {
     fn defaults() -> IonosSd {
-        IonosSd {
-            http_client: RawHttpClient::defaults(),
-            refresh_interval: REFRESH,
-            port: PORT,
-            ..IonosSd::default()
-        }
+        IonosSd { http_client: RawHttpClient::defaults(), refresh_interval: REFRESH, port: PORT, ..IonosSd::default() }
     }
 
     fn check(&mut self) -> Result<(), Refusal> {
@@ -334,8 +329,7 @@ impl OpenStackSd {
 
     fn check(&mut self) -> Result<(), Refusal> {
         if !matches!(self.availability.as_str(), "public" | "internal" | "admin") {
-            let text =
-                format!("unknown availability {}, must be one of admin, internal or public", self.availability);
+            let text = format!("unknown availability {}, must be one of admin, internal or public", self.availability);
             return refuse_at("availability", text);
         }
         if self.role.0.is_empty() {
@@ -620,11 +614,6 @@ record! {
 
 impl VultrSd {
     fn defaults() -> VultrSd {
-        VultrSd {
-            port: PORT,
-            refresh_interval: REFRESH,
-            http_client: RawHttpClient::defaults(),
-            ..VultrSd::default()
-        }
+        VultrSd { port: PORT, refresh_interval: REFRESH, http_client: RawHttpClient::defaults(), ..VultrSd::default() }
     }
 }

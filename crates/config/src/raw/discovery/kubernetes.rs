@@ -73,9 +73,7 @@ impl KubernetesSd {
             return refuse_at("kubeconfig_file", text);
         }
         if !server && custom_client {
-            return refuse(
-                "to use custom HTTP client configuration please provide the 'api_server' URL explicitly",
-            );
+            return refuse("to use custom HTTP client configuration please provide the 'api_server' URL explicitly");
         }
         if server && self.namespaces.own_namespace {
             let text = "cannot use 'api_server' and 'namespaces.own_namespace' simultaneously";
@@ -96,7 +94,9 @@ impl KubernetesSd {
             "endpointslice" => &["pod", "service", "endpointslice"],
             "endpoints" => &["pod", "service", "endpoints"],
             "node" => &["node"],
-            _ => &["ingress"],
+            "ingress" => &["ingress"],
+            // Written as `"null"`, which is not read as a role.
+            _ => &[],
         };
         let mut seen = Vec::new();
         for selector in &self.selectors {
@@ -105,6 +105,10 @@ impl KubernetesSd {
                 return Err(Refusal::placed(selector.at, format!("duplicated selector role: {of}")));
             }
             seen.push(of);
+            if allowed.is_empty() {
+                let text = "expecting one of: pod, service, endpoints, endpointslice, node or ingress";
+                return refuse_at("role", format!("invalid role: {}, {text}", go::quote(role)));
+            }
             if !allowed.contains(&of) {
                 let text = format!("{role} role supports only {} selectors", allowed.join(", "));
                 return Err(Refusal::placed(selector.at, text));

@@ -1,5 +1,7 @@
 //! Whether Kubernetes' API would understand a field or label selector. Source: `pkg/fields` and `pkg/labels` of
-//! k8s.io/apimachinery. Structural errors have its words; those on the shape of a key or value are shortened.
+//! k8s.io/apimachinery.
+
+use crate::go;
 
 /// A field selector: `metadata.name=x,status.phase!=Running`.
 pub(super) fn check_field(selector: &str) -> Result<(), String> {
@@ -161,7 +163,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         match self.next() {
-            Token::Word("in" | "notin") => self.values(),
+            Token::Word("in" | "notin") => self.values(key),
             Token::Symbol(operator @ ("=" | "==" | "!=" | ">" | "<")) => {
                 let value = match self.peek() {
                     Token::End | Token::Symbol(",") => "",
@@ -173,16 +175,16 @@ impl<'a> Reader<'a> {
                 };
                 if matches!(operator, ">" | "<") && value.parse::<i64>().is_err() {
                     let text = "for 'Gt', 'Lt' operators, the value must be an integer";
-                    return Err(format!("values[0]: Invalid value: \"{value}\": {text}"));
+                    return Err(format!("values[0]: Invalid value: {}: {text}", go::quote(value)));
                 }
-                check_label_value(value)
+                check_label_values(key, &[value])
             }
             other => Err(format!("found '{}', expected: in, notin, =, ==, !=, gt, lt", other.text())),
         }
     }
 
     /// `(a, b)`; empty values are allowed.
-    fn values(&mut self) -> Result<(), String> {
+    fn values(&mut self, key: &str) -> Result<(), String> {
         let open = self.next();
         if open != Token::Symbol("(") {
             return Err(format!("found '{}' expected: '('", open.text()));
@@ -190,12 +192,17 @@ impl<'a> Reader<'a> {
         if !matches!(self.peek(), Token::Word(_) | Token::Symbol("," | ")")) {
             return Err(format!("found '{}', expected: ',', ')' or identifier", self.peek().text()));
         }
+        let mut values = Vec::new();
         loop {
             match self.next() {
-                Token::Symbol(")") => return Ok(()),
+                Token::Symbol(")") => {
+                    values.sort_unstable();
+                    values.dedup();
+                    return check_label_values(key, &values);
+                }
                 Token::Symbol(",") => {}
                 Token::Word(value) => {
-                    check_label_value(value)?;
+                    values.push(value);
                     if !matches!(self.peek(), Token::Symbol("," | ")")) {
                         return Err(format!("found '{}', expected: ',' or ')'", self.peek().text()));
                     }
@@ -206,11 +213,22 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// At most 63 of letters, digits, `-`, `_` and `.`, a letter or digit first and last.
+const NAME_RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+                         alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation \
+                         is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const VALUE_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and \
+                          must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', \
+                          regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const SUBDOMAIN_RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+                              and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
+                              validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const NAME_BYTES_MAX: usize = 63;
+const SUBDOMAIN_BYTES_MAX: usize = 253;
+
+/// Letters, digits, `-`, `_` and `.`, a letter or digit first and last.
 fn is_name(text: &str) -> bool {
     let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().next_back()) else { return false };
-    text.len() <= 63
-        && first.is_ascii_alphanumeric()
+    first.is_ascii_alphanumeric()
         && last.is_ascii_alphanumeric()
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
@@ -222,22 +240,77 @@ fn is_dns_subdomain(text: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
-    text.len() <= 253 && text.split('.').all(is_label)
+    text.split('.').all(is_label)
+}
+
+/// What is wrong with a key: an optional DNS name and `/`, then a name.
+fn key_errors(key: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    let parts: Vec<&str> = key.split('/').collect();
+    let name = match parts[..] {
+        [name] => name,
+        [prefix, name] => {
+            if prefix.is_empty() {
+                errors.push("prefix part must be non-empty".to_owned());
+            } else {
+                if prefix.len() > SUBDOMAIN_BYTES_MAX {
+                    errors.push(format!("prefix part must be no more than {SUBDOMAIN_BYTES_MAX} bytes"));
+                }
+                if !is_dns_subdomain(prefix) {
+                    errors.push(format!("prefix part {SUBDOMAIN_RULE}"));
+                }
+            }
+            name
+        }
+        _ => {
+            let or_prefixed = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+            return vec![format!("a valid label key {NAME_RULE} {or_prefixed}")];
+        }
+    };
+    if name.is_empty() {
+        errors.push("name part must be non-empty".to_owned());
+    } else if name.len() > NAME_BYTES_MAX {
+        errors.push(format!("name part must be no more than {NAME_BYTES_MAX} bytes"));
+    }
+    if !is_name(name) {
+        errors.push(format!("name part {NAME_RULE}"));
+    }
+    errors
 }
 
 fn check_label_key(key: &str) -> Result<(), String> {
-    let valid = match key.split_once('/') {
-        Some((prefix, name)) => is_dns_subdomain(prefix) && is_name(name),
-        None => is_name(key),
-    };
-    if valid { Ok(()) } else { Err(format!("<nil>: Invalid value: \"{key}\": not a qualified name")) }
+    match key_errors(key) {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(format!("<nil>: Invalid value: {}: {}", go::quote(key), errors.join("; "))),
+    }
 }
 
-fn check_label_value(value: &str) -> Result<(), String> {
-    if value.is_empty() || is_name(value) {
-        Ok(())
-    } else {
-        Err(format!("values[0]: Invalid value: \"{value}\": not a valid label value"))
+/// Checks the values of one requirement, which Kubernetes keeps sorted and each once.
+fn check_label_values(key: &str, values: &[&str]) -> Result<(), String> {
+    let mut errors = Vec::new();
+    for value in values.iter().filter(|v| !v.is_empty()) {
+        let mut wrong = Vec::new();
+        if value.len() > NAME_BYTES_MAX {
+            wrong.push(format!("must be no more than {NAME_BYTES_MAX} bytes"));
+        }
+        if !is_name(value) {
+            wrong.push(VALUE_RULE.to_owned());
+        }
+        if !wrong.is_empty() {
+            errors.push((value, wrong.join("; ")));
+        }
+    }
+    let texts: Vec<String> = errors
+        .iter()
+        .map(|(value, wrong)| {
+            let at = values.iter().position(|v| v == *value).unwrap_or(0);
+            format!("values[{at}][{key}]: Invalid value: {}: {wrong}", go::quote(value))
+        })
+        .collect();
+    match &texts[..] {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        several => Err(format!("[{}]", several.join(", "))),
     }
 }
 
