@@ -1,5 +1,7 @@
 //! What the tests of several modules need: series made by a seed, blocks of them, and a naive answer to compare with.
 
+mod promtool;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -259,14 +259,20 @@ fn missing_files_and_other_versions_are_told() {
     }
 }
 
-/// Everything a block can be asked, as one value.
-fn everything(block: &Block) -> Result<(Answer, Vec<String>, Vec<String>, usize), ReadError> {
+/// Everything a block can be asked, as one value: every list of postings is read.
+fn everything(block: &Block) -> Result<(Answer, Vec<String>, Vec<Vec<SeriesRef>>), ReadError> {
     let up = [vec![Matcher::equal("__name__", "up"), matcher("job", MatchOp::Regex, "a.*")]];
-    let few = select(block, &request(up[0].clone()))?.len();
-    let names = block.label_names(&up)?;
-    let mut values = block.label_values("instance", &[])?;
-    values.extend(block.label_values("instance", &up)?);
-    Ok((answer(&select(block, &request(vec![]))?), names, values, few))
+    let mut texts = block.label_names(&up)?;
+    let mut lists = vec![block.postings(&up[0])?];
+    for name in block.label_names(&[])? {
+        for value in block.label_values(&name, &[])? {
+            lists.push(block.postings(&[Matcher::equal(&name, &value)])?);
+            texts.push(value);
+        }
+        texts.extend(block.label_values(&name, &up)?);
+        texts.push(name);
+    }
+    Ok((answer(&select(block, &request(vec![]))?), texts, lists))
 }
 
 #[test]
@@ -282,7 +288,8 @@ fn a_flipped_bit_is_an_error_or_changes_nothing() {
             let mut damaged = memory.clone();
             let mut bytes = damaged.0[&file].to_vec();
             let at = random.below(len) as usize;
-            let before = std::mem::replace(&mut bytes[at], bytes[at] ^ 1 << random.below(8));
+            let before = bytes[at];
+            bytes[at] ^= 1 << random.below(8);
             damaged.0.insert(file, bytes.into());
             match open(&damaged).and_then(|block| everything(&block)) {
                 Ok(answer) => {
@@ -321,7 +328,7 @@ fn any_bytes_are_read_or_refused() {
     let series = random_series(&mut Random(81), 12);
     let memory = in_memory(&series, WriterLimits::default());
     let mut random = Random(83);
-    let mut mutate = |file: BlockFile, random: &mut Random| {
+    let mutate = |file: BlockFile, random: &mut Random| {
         let mut bytes = memory.0[&file].to_vec();
         for _ in 0..random.below(4) {
             let at = random.below(bytes.len() as u64) as usize;

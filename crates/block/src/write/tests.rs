@@ -216,3 +216,31 @@ fn meta_tells_what_prometheus_and_thanos_want_to_know() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), expected);
     assert_eq!(serde_json::from_str::<BlockMeta>(&text).unwrap(), meta);
 }
+
+/// The series of the block that Prometheus wrote for [`files_are_byte_for_byte_those_of_prometheus`].
+fn series_of_the_oracle() -> Vec<Written> {
+    let mut series = Vec::new();
+    for i in 0..500i64 {
+        let (instance, zone) = (format!("host-{}:9100", i * 7919 % 500), format!("z{}", i % 5));
+        let name = ["a_total", "b", "c"][(i % 3) as usize];
+        let mut pairs =
+            vec![("__name__", name), ("instance", &instance), ("job", ["x", "y", "ö"][(i % 7 % 3) as usize])];
+        if i % 4 == 0 {
+            pairs.push(("zone", &zone));
+        }
+        let sample = |k, n| (1000 + i + k * 2_000_000 + n * 15_000, ((i * n) as f64 * 0.5).to_bits());
+        let chunks = (0..1 + i % 3).map(|k| (0..1 + (i + k) % 50).map(|n| sample(k, n)).collect()).collect();
+        series.push(Written { labels: Labels::from_pairs(pairs).unwrap(), chunks });
+    }
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series
+}
+
+/// Lengths and CRC32C of the files that `index.Writer` and `chunks.Writer` of Prometheus 3.14.0 made of the same series.
+#[test]
+fn files_are_byte_for_byte_those_of_prometheus() {
+    let memory = in_memory(&series_of_the_oracle(), WriterLimits::default());
+    let sum = |file| (memory.0[&file].len(), crc32c::crc32c(&memory.0[&file]));
+    assert_eq!(sum(BlockFile::Segment(1)), (75_653, 0x6354_f538));
+    assert_eq!(sum(BlockFile::Index), (55_458, 0x2922_b55a));
+}
