@@ -1,7 +1,10 @@
 //! Blocks that our writer made, read again: everything, by matchers, deleted parts, and damaged.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use model::{Labels, MatchOp, Matcher, TimeRange, TimestampMs};
@@ -153,6 +156,55 @@ fn an_answer_ends_when_the_caller_breaks_or_too_many_match() {
     assert_eq!(select(&block, &limited).unwrap().len(), 2100);
 }
 
+/// Counts the bytes that are read.
+struct Counting {
+    block: MemoryBlock,
+    read_bytes: Arc<AtomicU64>,
+}
+
+struct CountingFile {
+    file: Arc<dyn RangeRead>,
+    read_bytes: Arc<AtomicU64>,
+}
+
+impl BlockSource for Counting {
+    fn open(&self, file: BlockFile) -> io::Result<Arc<dyn RangeRead>> {
+        Ok(Arc::new(CountingFile { file: self.block.open(file)?, read_bytes: self.read_bytes.clone() }))
+    }
+}
+
+impl RangeRead for CountingFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        self.read_bytes.fetch_add(len as u64, Ordering::Relaxed);
+        self.file.read(offset, len)
+    }
+}
+
+#[test]
+fn reads_are_proportional_to_what_is_asked() {
+    let series = random_series(&mut Random(55), 2600);
+    let source = Counting { block: in_memory(&series, WriterLimits::default()), read_bytes: Arc::default() };
+    let read_bytes = source.read_bytes.clone();
+    let whole: usize = source.block.0.values().map(Bytes::len).sum();
+    let block = Block::open(Arc::new(source)).unwrap();
+    let opening = read_bytes.swap(0, Ordering::Relaxed);
+    let one = &series[1300].labels;
+    let matchers = one.iter().map(|l| Matcher::equal(l.name, l.value)).collect();
+    assert_eq!(select(&block, &request(matchers)).unwrap().len(), 1);
+    let asking = read_bytes.load(Ordering::Relaxed);
+    assert!(opening < 60_000 && asking < 20_000 && whole > 450_000, "{opening} and {asking} of {whole}");
+}
+
+/// Readers on several threads share a block.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Block>();
+};
+
 #[test]
 fn deleted_samples_are_left_out() {
     let mut random = Random(61);
@@ -284,7 +336,7 @@ fn a_flipped_bit_is_an_error_or_changes_nothing() {
     let (mut refused, mut unharmed) = (0, 0);
     for file in [BlockFile::Index, BlockFile::Segment(1), BlockFile::Segment(2), BlockFile::Tombstones] {
         let len = memory.0[&file].len() as u64;
-        for _ in 0..if file == BlockFile::Index { 1200 } else { 150 } {
+        for _ in 0..if file == BlockFile::Index { 750 } else { 150 } {
             let mut damaged = memory.clone();
             let mut bytes = damaged.0[&file].to_vec();
             let at = random.below(len) as usize;
@@ -306,7 +358,7 @@ fn a_flipped_bit_is_an_error_or_changes_nothing() {
         }
     }
     // A fifth of such a small index is padding.
-    assert!(refused > 1200 && refused + unharmed == 1650, "{refused} refused, {unharmed} unharmed");
+    assert!(refused > 800 && refused + unharmed == 1200, "{refused} refused, {unharmed} unharmed");
 }
 
 #[test]
@@ -353,7 +405,7 @@ fn any_bytes_are_read_or_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn any_series_survive(seed in 1u64.., count in 1usize..80, segment_bytes_max in 200u32..20_000, postings_per_pass in 0usize..400) {
