@@ -43,6 +43,7 @@ use model::{DurationMs, Matcher, TimeRange, TimestampMs};
 pub use annotations::{Annotation, Annotations, Severity};
 pub use error::{DurationProblem, Feature, QueryError};
 pub use limits::{Interrupt, Limits, QueryStats};
+pub(crate) use histogram::almost_equal;
 pub use result::{Points, QueryResult, RangeSeries, Value, VectorSample};
 pub use worker::LeafWorker;
 
@@ -172,9 +173,10 @@ impl Plan {
         let delayed = plan.params.options.delayed_name_removal;
         let made = plan.planned.pipelines.iter().zip(states).map(|(pipeline, state)| {
             let state = state.unwrap_or_else(|| PipelineState::new(pipeline, delayed));
-            Some(state.sink.finish(&pipeline.sink))
+            state.sink.finish(&pipeline.sink, &plan.budget).map(Some)
         });
-        let mut evaluator = Evaluator::new(plan, made.collect(), annotations, stats);
+        let made: Result<Vec<_>, QueryError> = made.collect();
+        let mut evaluator = Evaluator::new(plan, made?, annotations, stats);
         let value = evaluator.value()?;
         let Evaluator { annotations, mut stats, .. } = evaluator;
         stats.peak_samples = plan.budget.peak();

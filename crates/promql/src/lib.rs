@@ -3,4 +3,28 @@
 //! No I/O and no clock: expressions, series and times go in, values come out.
 
 pub mod ast;
+pub mod duration;
 pub mod engine;
+pub mod functions;
+#[doc(hidden)]
+pub mod fuzzing;
+mod lexer;
+pub mod numbers;
+mod parse_error;
+mod parser;
+mod prettier;
+mod printer;
+pub mod promqltest;
+mod quote;
+mod token;
+mod tree_json;
+mod value_type;
+
+pub use parse_error::{ParseError, ParseErrors};
+pub use parser::{
+    CombineHistograms, DEPTH_MAX, ParseOptions, SequenceValue, SeriesDesc, Sign, parse_expr, parse_metric,
+    parse_selector, parse_series_desc,
+};
+pub use prettier::pretty;
+pub use quote::quoted;
+pub use tree_json::{TreeError, tree_json};

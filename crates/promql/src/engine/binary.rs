@@ -155,6 +155,7 @@ impl Sides {
             *crowd.entry(*group).or_default() += 1;
         }
         let mut out = Vec::new();
+        let mut made = 0;
         let mut column = vec![ABSENT; node.grid.count];
         for (many, group) in self.many.iter().zip(&self.many_groups) {
             let Some(ones) = self.one_of.get(group) else { continue };
@@ -174,7 +175,8 @@ impl Sides {
                 let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
                 binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
                 if any_present(&column) {
-                    join.budget.hold(node.grid.count)?;
+                    made += node.grid.count;
+                    join.budget.glance(made)?;
                     let key = Key { labels, drop_name: node.return_bool && join.delayed };
                     out.push(Row { key, values: column.as_slice().into() });
                 }

@@ -19,7 +19,7 @@ use super::node::{
 };
 use super::result::{Points, RangeSeries, Value, VectorSample};
 use super::row::{Key, Row, Seen, Uniqueness, check_unique, merge_rows};
-use super::sink::{Made, Sink};
+use super::sink::{Made, Sink, held_by};
 use super::source::{Buffers, Env};
 use super::window::Number;
 use super::worker::Run;
@@ -129,10 +129,11 @@ impl<'a> Evaluator<'a> {
             Node::Vector(scalar, n) => {
                 let scalar = self.resolve(scalar)?;
                 self.plan.budget.glance_columns(*n)?;
-                self.plan.budget.hold(*n)?;
                 let number = numbers(&scalar);
                 let values = (0..*n).map(|i| number.at(i)).collect();
-                Ok(vec![Row { key: Key::new(Labels::empty()), values }])
+                let rows = vec![Row { key: Key::new(Labels::empty()), values }];
+                self.plan.budget.hold(held_by(&rows))?;
+                Ok(rows)
             }
             Node::Binary(node) => self.binary(node),
             Node::Histogram(node) => self.histogram(node),
@@ -255,12 +256,13 @@ impl<'a> Evaluator<'a> {
         };
         let delayed = self.delayed();
         let mut sink = Sink::new(&spec, grid, delayed);
+        let budget = &self.plan.budget;
         for row in rows {
             self.ticker.tick(grid.count)?;
-            sink.add(&row.key, &row.values, delayed, &self.plan.budget)?;
-            self.plan.budget.release(count_present(&row.values));
+            sink.add(&row.key, &row.values, delayed, budget)?;
+            budget.release(count_present(&row.values));
         }
-        match sink.finish(&spec) {
+        match sink.finish(&spec, budget)? {
             Made::Rows(rows) => Ok(rows),
             Made::Raw(_) | Made::Points(_) => Err(QueryError::Malformed("a sink of series within an expression")),
         }
@@ -269,7 +271,7 @@ impl<'a> Evaluator<'a> {
     fn binary(&mut self, node: &BinaryNode) -> Result<Vec<Row>, QueryError> {
         let lhs = self.rows(&node.lhs)?;
         let rhs = self.rows(&node.rhs)?;
-        let held: usize = lhs.iter().chain(&rhs).map(|row| count_present(&row.values)).sum();
+        let held = held_by(&lhs) + held_by(&rhs);
         let mut join = Join {
             delayed: self.plan.params.options.delayed_name_removal,
             annotations: &mut self.annotations,
@@ -277,9 +279,8 @@ impl<'a> Evaluator<'a> {
             budget: &self.plan.budget,
         };
         let rows = binary::evaluate(node, lhs, rhs, &mut join)?;
-        if !super::math::is_set(node.op) {
-            self.plan.budget.release(held);
-        }
+        self.plan.budget.hold(held_by(&rows))?;
+        self.plan.budget.release(held);
         Ok(rows)
     }
 
@@ -294,11 +295,11 @@ impl<'a> Evaluator<'a> {
             }
         };
         self.ticker.tick(rows.len() * node.grid.count)?;
-        let held: usize = rows.iter().map(|row| count_present(&row.values)).sum();
+        let held = held_by(&rows);
         let delayed = self.delayed();
         let rows = histogram::evaluate(&function, rows, node.grid, delayed, node.pos, &mut self.annotations);
         self.plan.budget.release(held);
-        self.plan.budget.hold(rows.iter().map(|row| count_present(&row.values)).sum())?;
+        self.plan.budget.hold(held_by(&rows))?;
         if delayed && node.grid.count == 1 { Ok(rows) } else { merge_rows(rows) }
     }
 

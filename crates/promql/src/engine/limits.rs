@@ -83,11 +83,33 @@ impl Budget {
 
     /// Counts `samples` as given back.
     pub(crate) fn release(&self, samples: usize) {
-        self.held.fetch_sub(samples as u64, Ordering::Relaxed);
+        let before = self.held.fetch_sub(samples as u64, Ordering::Relaxed);
+        debug_assert!(before >= samples as u64, "{samples} given back of {before}");
     }
 
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// A part of the budget that one owner holds.
+#[derive(Debug)]
+pub(crate) struct Tally<'a> {
+    pub(crate) budget: &'a Budget,
+    pub(crate) held: &'a mut usize,
+}
+
+impl Tally<'_> {
+    /// Counts `samples` as held by the owner.
+    pub(crate) fn hold(&mut self, samples: usize) -> Result<(), QueryError> {
+        *self.held += samples;
+        self.budget.hold(samples)
+    }
+
+    /// Counts `samples` as given back by the owner.
+    pub(crate) fn release(&mut self, samples: usize) {
+        *self.held -= samples;
+        self.budget.release(samples);
     }
 }
 

@@ -13,7 +13,7 @@ use super::limits::{Budget, QueryStats, Ticker};
 use super::map::{self, Work};
 use super::node::{Pipeline, SinkSpec, Source, Step};
 use super::row::{Key, Seen};
-use super::sink::Sink;
+use super::sink::{Sink, State};
 use super::source::{self, Buffers, Env};
 
 /// What one thread knows of a pipeline.
@@ -113,12 +113,12 @@ impl LeafWorker {
         };
         for (at, state) in pipelines.iter().zip(&mut self.states) {
             let pipeline = &plan.planned.pipelines[*at];
-            match &mut state.sink {
-                Sink::Raw(kept) => {
+            match &mut state.sink.state {
+                State::Raw(kept) => {
                     kept.push(series.clone());
                     continue;
                 }
-                Sink::Points { .. } => {
+                State::Points { .. } => {
                     let samples = self.decoded.without_markers();
                     let n = state.sink.add_points(&series.labels, samples, pipeline.grid, &plan.budget)? as u64;
                     self.stats.total_queryable_samples += n;

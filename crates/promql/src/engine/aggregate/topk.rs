@@ -8,7 +8,7 @@ use model::Labels;
 use super::Grouper;
 use crate::engine::column::{ABSENT, is_absent};
 use crate::engine::error::QueryError;
-use crate::engine::limits::Budget;
+use crate::engine::limits::Tally;
 use crate::engine::node::{Groups, Scalar};
 use crate::engine::row::{Key, Row};
 use crate::ast::AggregateOp;
@@ -67,7 +67,7 @@ impl TopK {
     }
 
     /// Adds a row.
-    pub(crate) fn add(&mut self, key: &Key, column: &[f64], budget: &Budget) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
         let group = self.grouper.find(key);
         if group == self.heaps.len() {
             self.heaps.push(vec![Vec::new(); self.k.len()]);
@@ -95,7 +95,7 @@ impl TopK {
         if self.rows[row as usize].used == 0 {
             self.free.push(row);
         }
-        budget.hold(held)
+        tally.hold(held)
     }
 
     /// Takes `entry` where it is among the best; true where the heap grew.
@@ -125,10 +125,10 @@ impl TopK {
     }
 
     /// Adds what another thread kept.
-    pub(crate) fn merge(&mut self, other: TopK, budget: &Budget) -> Result<(), QueryError> {
+    pub(crate) fn merge(&mut self, other: TopK, tally: &mut Tally<'_>) -> Result<(), QueryError> {
         for row in other.finish() {
-            budget.release(row.values.iter().filter(|v| !is_absent(**v)).count());
-            self.add(&row.key, &row.values, budget)?;
+            tally.release(row.values.iter().filter(|v| !is_absent(**v)).count());
+            self.add(&row.key, &row.values, tally)?;
         }
         Ok(())
     }

@@ -1,0 +1,14 @@
+//! Prometheus' decided cases about texts of PromQL: expressions, selectors, metrics, series, durations, numbers.
+//!
+//! The cases lie in the folder that the environment variable NARTHEX_CONFORMANCE names; without it nothing is checked.
+
+#[path = "conformance/cases.rs"]
+mod cases;
+#[path = "conformance/durations.rs"]
+mod durations;
+#[path = "conformance/expressions.rs"]
+mod expressions;
+#[path = "conformance/numbers.rs"]
+mod numbers;
+#[path = "conformance/series.rs"]
+mod series;
