@@ -20,15 +20,27 @@ use crate::ast::AggregateOp;
 #[derive(Debug)]
 enum Columns {
     /// Sum and compensation.
-    Sum { sum: Vec<f64>, c: Vec<f64> },
+    Sum {
+        sum: Vec<f64>,
+        c: Vec<f64>,
+    },
     /// Sum, compensation, count; where `incremental` the sum is the mean, because the sum itself overflowed.
-    Avg { sum: Vec<f64>, c: Vec<f64>, count: Vec<f64>, incremental: Vec<bool> },
+    Avg {
+        sum: Vec<f64>,
+        c: Vec<f64>,
+        count: Vec<f64>,
+        incremental: Vec<bool>,
+    },
     Least(Vec<f64>),
     Largest(Vec<f64>),
     Count(Vec<f64>),
     Group(Vec<f64>),
     /// Count, mean, sum of squared distances (Welford).
-    Moments { count: Vec<f64>, mean: Vec<f64>, m2: Vec<f64> },
+    Moments {
+        count: Vec<f64>,
+        mean: Vec<f64>,
+        m2: Vec<f64>,
+    },
     /// All values.
     Rows(Vec<Box<[f64]>>),
 }
@@ -43,9 +55,7 @@ impl Columns {
             AggregateOp::Min => Columns::Least(absent()),
             AggregateOp::Max => Columns::Largest(absent()),
             AggregateOp::Count => Columns::Count(zero()),
-            AggregateOp::Stddev | AggregateOp::Stdvar => {
-                Columns::Moments { count: zero(), mean: zero(), m2: zero() }
-            }
+            AggregateOp::Stddev | AggregateOp::Stdvar => Columns::Moments { count: zero(), mean: zero(), m2: zero() },
             AggregateOp::Quantile => Columns::Rows(Vec::new()),
             AggregateOp::Group
             | AggregateOp::Topk
@@ -133,10 +143,7 @@ impl Columns {
             (Columns::Group(a), Columns::Group(b)) => {
                 a.iter_mut().zip(b).for_each(|(a, b)| *a = if is_absent(b) { *a } else { b });
             }
-            (
-                Columns::Moments { count, mean, m2 },
-                Columns::Moments { count: count_b, mean: mean_b, m2: m2_b },
-            ) => {
+            (Columns::Moments { count, mean, m2 }, Columns::Moments { count: count_b, mean: mean_b, m2: m2_b }) => {
                 // Source: Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances".
                 for i in 0..count.len() {
                     if count_b[i] == 0.0 {

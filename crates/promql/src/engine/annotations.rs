@@ -243,7 +243,9 @@ mod tests {
         all.invalid_quantile(Pos { start: 2, end: 3 }, 2.0);
         assert_eq!(
             all.render(Severity::Info, "rate(x[5m])\n + rate(x[5m])", 10),
-            ["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (2:9)"]
+            [
+                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (2:9)"
+            ]
         );
         assert_eq!(
             all.render(Severity::Warning, "quantile", 0),

@@ -55,9 +55,8 @@ impl Decoded {
 
     fn append(&mut self, series: &Series, chunk: &Chunk) -> Result<usize, QueryError> {
         match chunk.encoding {
-            ChunkEncoding::Xor => chunkenc::decode_xor(&chunk.data, &mut self.ts, &mut self.values).map_err(|source| {
-                QueryError::Corrupt { labels: series.labels.clone(), mint: chunk.mint, source }
-            }),
+            ChunkEncoding::Xor => chunkenc::decode_xor(&chunk.data, &mut self.ts, &mut self.values)
+                .map_err(|source| QueryError::Corrupt { labels: series.labels.clone(), mint: chunk.mint, source }),
             ChunkEncoding::Histogram | ChunkEncoding::FloatHistogram => {
                 Err(QueryError::Unsupported(Feature::NativeHistograms))
             }

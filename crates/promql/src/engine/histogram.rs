@@ -136,11 +136,8 @@ fn by_quantile(histogram: &Histogram, label: &str, q: &Scalar, values: &[f64]) -
 
 /// As OpenMetrics writes a float in `le` and `quantile`: with a point or an exponent.
 fn open_metrics_float(v: f64) -> String {
-    let text = if v.is_finite() && v != 0.0 && !(1e-4..1e21).contains(&v.abs()) {
-        super::format::go_g(v)
-    } else {
-        go_f(v)
-    };
+    let text =
+        if v.is_finite() && v != 0.0 && !(1e-4..1e21).contains(&v.abs()) { super::format::go_g(v) } else { go_f(v) };
     if v.is_finite() && !text.contains(['.', 'e']) { format!("{text}.0") } else { text }
 }
 

@@ -151,8 +151,10 @@ pub struct QueryStats {
     pub total_queryable_samples: u64,
     /// Samples that came new to a step's window, as Prometheus counts `samplesRead`.
     pub samples_read: u64,
-    /// Most samples held at once.
+    /// Most samples that Prometheus would have held at once, as it counts `peakSamples`.
     pub peak_samples: u64,
+    /// Most samples that were held at once.
+    pub held_samples: u64,
 }
 
 impl QueryStats {

@@ -310,11 +310,17 @@ pub(crate) struct LeafPlan {
 /// The outermost expression.
 #[derive(Clone, Debug)]
 pub(crate) enum Root {
-    Vector { node: Node, ordered: bool },
+    Vector {
+        node: Node,
+        ordered: bool,
+    },
     Scalar(Scalar),
     String(String),
     /// `x[5m]`
     Points(usize),
     /// `x[5m:1m]`
-    Subquery { node: Node, grid: Grid },
+    Subquery {
+        node: Node,
+        grid: Grid,
+    },
 }

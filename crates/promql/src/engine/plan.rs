@@ -395,8 +395,7 @@ impl Planner<'_> {
             (true, false, false) => Keep::Left,
             (true, false, true) => Keep::Right,
         };
-        let changes =
-            if math::is_arithmetic(op) || binary.return_bool { Changes::DropsName } else { Changes::Nothing };
+        let changes = if math::is_arithmetic(op) || binary.return_bool { Changes::DropsName } else { Changes::Nothing };
         Ok(self.map(built, MapOp::Scalar { op, keep, scalar, scalar_first }, grid, changes))
     }
 

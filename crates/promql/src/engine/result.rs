@@ -70,8 +70,14 @@ pub struct Points(Layout);
 #[derive(Clone, Debug, PartialEq)]
 enum Layout {
     /// One value per step, or none.
-    OnGrid { grid: Grid, values: Box<[f64]> },
-    Listed { ts: Vec<i64>, values: Vec<f64> },
+    OnGrid {
+        grid: Grid,
+        values: Box<[f64]>,
+    },
+    Listed {
+        ts: Vec<i64>,
+        values: Vec<f64>,
+    },
 }
 
 impl Points {
@@ -103,9 +109,7 @@ impl Points {
             Layout::Listed { ts, .. } => ts.len(),
         };
         (0..n).filter_map(|i| match &self.0 {
-            Layout::OnGrid { grid, values } => {
-                (!is_absent(values[i])).then(|| (TimestampMs(grid.at(i)), values[i]))
-            }
+            Layout::OnGrid { grid, values } => (!is_absent(values[i])).then(|| (TimestampMs(grid.at(i)), values[i])),
             Layout::Listed { ts, values } => Some((TimestampMs(ts[i]), values[i])),
         })
     }

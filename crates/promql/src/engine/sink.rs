@@ -48,9 +48,7 @@ impl Sink {
             SinkSpec::Points(spec) => State::Points { spec: *spec, series: Vec::new() },
             SinkSpec::Aggregate { op, groups, .. } => State::Aggregate(Aggregator::new(*op, groups, delayed, n)),
             SinkSpec::TopK { op, groups, k } => State::TopK(TopK::new(*op, groups, k, delayed, n)),
-            SinkSpec::CountValues { groups, label } => {
-                State::CountValues(CountValues::new(groups, label, delayed, n))
-            }
+            SinkSpec::CountValues { groups, label } => State::CountValues(CountValues::new(groups, label, delayed, n)),
             SinkSpec::Absent { .. } => State::Absent(Absence::new(n)),
             SinkSpec::ScalarOf => State::ScalarOf(Single::new(n)),
         };
@@ -58,13 +56,7 @@ impl Sink {
     }
 
     /// Adds a row.
-    pub(crate) fn add(
-        &mut self,
-        key: &Key,
-        column: &[f64],
-        delayed: bool,
-        budget: &Budget,
-    ) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: &[f64], delayed: bool, budget: &Budget) -> Result<(), QueryError> {
         let mut tally = Tally { budget, held: &mut self.held };
         match &mut self.state {
             State::Collect(rows) => {

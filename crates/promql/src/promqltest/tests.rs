@@ -71,9 +71,10 @@ fn a_wrong_expectation_is_a_failure() {
         ("eval instant at 1m x\n  expect fail", vec!["4: no error, expected anything"]),
         ("eval instant at 1m topk(NaN, x)\n  expect fail msg: Parameter value is NaN", vec![]),
         ("eval instant at 1m 1 + 1\n  2", vec![]),
-        ("eval instant at 1m quantile(2, x)\n  expect no_warn\n  {} Inf", vec![
-            "4: unexpected annotations [\"PromQL warning: quantile value should be between 0 and 1, got 2\"]",
-        ]),
+        (
+            "eval instant at 1m quantile(2, x)\n  expect no_warn\n  {} Inf",
+            vec!["4: unexpected annotations [\"PromQL warning: quantile value should be between 0 and 1, got 2\"]"],
+        ),
         ("eval range from 0 to 2m step 1m x\n  x{a=\"b\"} 1 2 3", vec![]),
         ("eval instant at 0 \"a\\tb\"\n  expect string \"a\\tb\"", vec![]),
     ] {
@@ -83,8 +84,14 @@ fn a_wrong_expectation_is_a_failure() {
 
 #[test]
 fn what_cannot_be_read_is_an_error() {
-    for bad in ["evaluate", "load", "load 1x\n a 1", "eval instant at 1m", "eval instant at 1m sum(", "eval instant at 0 x\n expect maybe"]
-    {
+    for bad in [
+        "evaluate",
+        "load",
+        "load 1x\n a 1",
+        "eval instant at 1m",
+        "eval instant at 1m sum(",
+        "eval instant at 0 x\n expect maybe",
+    ] {
         assert!(run(bad).is_err(), "{bad}");
     }
 }
