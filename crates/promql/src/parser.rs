@@ -26,7 +26,7 @@ use crate::parse_error::{ParseError, ParseErrors};
 use crate::quote;
 use crate::token::{self, Kind, Token};
 
-pub use series::{CombineHistograms, SequenceValue, SeriesDesc, Sign};
+pub use series::{CombineHistograms, Sign, SeriesDesc, SequenceValue};
 
 /// Parts of the language that can be turned on and off, by Prometheus' feature flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,10 @@ pub fn parse_metric(text: impl AsRef<[u8]>) -> Result<Labels, ParseErrors> {
 
 /// Parses a series of a rule's unit test or a test script: a metric and its values. `combine` adds and subtracts native
 /// histograms, for `{{…}}+{{…}}x5`.
-pub fn parse_series_desc(text: impl AsRef<[u8]>, combine: &CombineHistograms<'_>) -> Result<SeriesDesc, ParseErrors> {
+pub fn parse_series_desc(
+    text: impl AsRef<[u8]>,
+    combine: &CombineHistograms<'_>,
+) -> Result<SeriesDesc, ParseErrors> {
     let mut parser = Parser::new(text.as_ref(), ParseOptions::STABLE, Language::Series);
     let series = parser.start(|p| p.series_description(combine));
     parser.finish(series)

@@ -6,7 +6,8 @@ use super::duration::Duration;
 use super::expr::Tree;
 use super::{Parsed, Parser, caught};
 use crate::ast::{
-    AtModifier, DurationExpr, DurationNodeKind, Edges, ExprKind, MatrixSelector, Pos, Subquery, VectorSelector,
+    AtModifier, DurationExpr, DurationNodeKind, Edges, ExprKind, MatrixSelector, Pos, Subquery,
+    VectorSelector,
 };
 use crate::numbers;
 use crate::token::{Kind, Token};
@@ -191,10 +192,7 @@ impl Parser<'_> {
             Ok(keyword) => keyword,
             Err(seconds) => {
                 if !(seconds > -9_223_372_036_854_775_808.0 && seconds < 9_223_372_036_854_775_808.0) {
-                    self.error(
-                        place,
-                        format!("timestamp out of bounds for @ modifier: {}", numbers::format_fixed(seconds)),
-                    );
+                    self.error(place, format!("timestamp out of bounds for @ modifier: {}", numbers::format_fixed(seconds)));
                 }
                 AtModifier::Timestamp(numbers::to_i64((seconds * 1000.0).round()))
             }
