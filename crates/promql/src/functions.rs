@@ -61,12 +61,7 @@ const M: ValueType = ValueType::Matrix;
 const S: ValueType = ValueType::Scalar;
 const T: ValueType = ValueType::String;
 
-const fn stable(
-    name: &'static str,
-    args: &'static [ValueType],
-    variadic: Variadic,
-    returns: ValueType,
-) -> Function {
+const fn stable(name: &'static str, args: &'static [ValueType], variadic: Variadic, returns: ValueType) -> Function {
     Function { name, args, variadic, returns, experimental: false }
 }
 

@@ -22,7 +22,7 @@ mod value_type;
 
 pub use parse_error::{ParseError, ParseErrors};
 pub use parser::{
-    CombineHistograms, DEPTH_MAX, ParseOptions, SequenceValue, SeriesDesc, Sign, parse_expr, parse_metric,
+    CombineHistograms, DEPTH_MAX, MetricDesc, ParseOptions, SequenceValue, SeriesDesc, Sign, parse_expr, parse_metric,
     parse_selector, parse_series_desc,
 };
 pub use prettier::pretty;

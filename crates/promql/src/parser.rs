@@ -18,7 +18,7 @@ mod postfix;
 mod selector;
 mod series;
 
-use model::{Labels, Matcher};
+use model::Matcher;
 
 use crate::ast::{Expr, Pos};
 use crate::lexer::{Language, Lexer};
@@ -26,7 +26,8 @@ use crate::parse_error::{ParseError, ParseErrors};
 use crate::quote;
 use crate::token::{self, Kind, Token};
 
-pub use series::{CombineHistograms, Sign, SeriesDesc, SequenceValue};
+pub use labels::MetricDesc;
+pub use series::{CombineHistograms, SequenceValue, SeriesDesc, Sign};
 
 /// Parts of the language that can be turned on and off, by Prometheus' feature flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub fn parse_selector(text: impl AsRef<[u8]>) -> Result<Vec<Matcher>, ParseError
 }
 
 /// Parses a metric: `name{label="value"}`.
-pub fn parse_metric(text: impl AsRef<[u8]>) -> Result<Labels, ParseErrors> {
+pub fn parse_metric(text: impl AsRef<[u8]>) -> Result<MetricDesc, ParseErrors> {
     let mut parser = Parser::new(text.as_ref(), ParseOptions::STABLE, Language::Expressions);
     let labels = parser.start(Parser::metric);
     parser.finish(labels)
@@ -96,10 +97,7 @@ pub fn parse_metric(text: impl AsRef<[u8]>) -> Result<Labels, ParseErrors> {
 
 /// Parses a series of a rule's unit test or a test script: a metric and its values. `combine` adds and subtracts native
 /// histograms, for `{{…}}+{{…}}x5`.
-pub fn parse_series_desc(
-    text: impl AsRef<[u8]>,
-    combine: &CombineHistograms<'_>,
-) -> Result<SeriesDesc, ParseErrors> {
+pub fn parse_series_desc(text: impl AsRef<[u8]>, combine: &CombineHistograms<'_>) -> Result<SeriesDesc, ParseErrors> {
     let mut parser = Parser::new(text.as_ref(), ParseOptions::STABLE, Language::Series);
     let series = parser.start(|p| p.series_description(combine));
     parser.finish(series)

@@ -5,14 +5,14 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
-use model::{METRIC_NAME, MatchOp, is_legacy_label_name};
+use model::{METRIC_NAME, MatchOp, Matcher, is_legacy_label_name};
 
 use crate::ast::{
     Aggregate, AggregateOp, AtModifier, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationNode,
     DurationNodeKind, Edges, Expr, ExprKind, MatrixSelector, NumberLiteral, StringLiteral, Subquery, UnaryOp,
     VectorMatching, VectorSelector,
 };
-use crate::duration::write_millis;
+use crate::duration::{NO_DURATION, write_millis};
 use crate::numbers;
 use crate::quote::write_quoted;
 
@@ -58,6 +58,14 @@ impl StringLiteral {
     /// The bytes that were written.
     pub fn bytes(&self) -> &[u8] {
         self.exact.as_deref().unwrap_or(self.text.as_bytes())
+    }
+}
+
+impl VectorSelector {
+    /// The bytes that were written as the value of matcher `m`, which is at `index`.
+    pub(crate) fn value_bytes<'a>(&'a self, index: usize, m: &'a Matcher) -> &'a [u8] {
+        let exact = self.inexact.iter().find(|(i, _)| *i == index);
+        exact.map_or(m.value().as_bytes(), |(_, bytes)| bytes)
     }
 }
 
@@ -183,11 +191,10 @@ fn write_selector(out: &mut impl Write, vector: &VectorSelector) -> fmt::Result 
         if is_name && !m.value().is_empty() {
             continue;
         }
-        let exact = vector.inexact.iter().find(|(index, _)| *index == i);
         let mut text = String::new();
         write_label_name(&mut text, m.name())?;
         text.write_str(m.op().as_str())?;
-        write_quoted(&mut text, exact.map_or(m.value().as_bytes(), |(_, bytes)| bytes))?;
+        write_quoted(&mut text, vector.value_bytes(i, m))?;
         conditions.push(text.into());
     }
     if conditions.is_empty() {
@@ -217,11 +224,16 @@ fn write_at(out: &mut impl Write, at: Option<AtModifier>) -> fmt::Result {
 fn write_offset(out: &mut impl Write, offset: Option<&DurationExpr>) -> fmt::Result {
     let Some(offset) = offset else { return Ok(()) };
     out.write_str(" offset ")?;
+    if matches!(offset, DurationExpr::Literal(NO_DURATION)) {
+        // Its negation is itself, so that the sign is printed twice.
+        out.write_char('-')?;
+    }
     write_duration(out, offset)
 }
 
 fn write_duration(out: &mut impl Write, duration: &DurationExpr) -> fmt::Result {
     match duration {
+        DurationExpr::Literal(NO_DURATION) => write_millis(out, NO_DURATION.0 + 1),
         DurationExpr::Literal(d) => write_millis(out, d.0),
         DurationExpr::Computed(node) => write_duration_node(out, node),
     }

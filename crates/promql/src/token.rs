@@ -273,10 +273,7 @@ impl Kind {
     /// Whether the token can be a label in a list of `by`, `on` and the like.
     pub(crate) fn is_label(self) -> bool {
         (self.is_metric_identifier() && self != Kind::Without)
-            || matches!(
-                self,
-                Kind::Bool | Kind::GroupLeft | Kind::GroupRight | Kind::Ignoring | Kind::On | Kind::Atan2
-            )
+            || matches!(self, Kind::Bool | Kind::GroupLeft | Kind::GroupRight | Kind::Ignoring | Kind::On | Kind::Atan2)
     }
 
     /// Whether an expression can begin with the token.

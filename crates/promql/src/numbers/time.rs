@@ -26,10 +26,8 @@ impl ApiTime {
 /// The bounds of time in Prometheus' notation, whose years have too many digits for the parser.
 const MIN_TIME: (&str, ApiTime) =
     ("-292273086-05-16T16:47:06Z", ApiTime { seconds: i64::MIN / 1000 + 62_135_596_801, nanos: 0 });
-const MAX_TIME: (&str, ApiTime) = (
-    "292277025-08-18T07:12:54.999999999Z",
-    ApiTime { seconds: i64::MAX / 1000 - 62_135_596_801, nanos: 999_999_999 },
-);
+const MAX_TIME: (&str, ApiTime) =
+    ("292277025-08-18T07:12:54.999999999Z", ApiTime { seconds: i64::MAX / 1000 - 62_135_596_801, nanos: 999_999_999 });
 
 /// A `time`, `start` or `end`; `None` where the text is none: `cannot parse "…" to a valid timestamp`.
 pub fn parse_time(text: &str) -> Option<ApiTime> {

@@ -16,14 +16,7 @@ fn precedence(kind: Kind) -> Option<u8> {
     Some(match kind {
         Kind::Or => 1,
         Kind::And | Kind::Unless => 2,
-        Kind::EqlC
-        | Kind::Gte
-        | Kind::Gtr
-        | Kind::Lss
-        | Kind::Lte
-        | Kind::Neq
-        | Kind::TrimUpper
-        | Kind::TrimLower => 3,
+        Kind::EqlC | Kind::Gte | Kind::Gtr | Kind::Lss | Kind::Lte | Kind::Neq | Kind::TrimUpper | Kind::TrimLower => 3,
         Kind::Add | Kind::Sub => 4,
         Kind::Mul | Kind::Div | Kind::Mod | Kind::Atan2 => 5,
         Kind::Pow => POW,

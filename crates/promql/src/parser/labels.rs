@@ -1,27 +1,82 @@
 //! Metrics as they are described: `name{label="value"}`.
 
-use model::{Labels, LabelsBuilder, METRIC_NAME};
+use std::fmt::{self, Display, Formatter};
+
+use model::{Labels, METRIC_NAME, is_legacy_label_name};
 
 use super::{Parsed, Parser};
 use crate::quote;
 use crate::token::Kind;
 
+/// The labels of a metric as they were written, sorted by name. As in Prometheus, names may occur twice and values be empty
+/// here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricDesc {
+    pairs: Vec<(String, String)>,
+}
+
+impl MetricDesc {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// As a label set, without empty values; `None` where a name occurs twice or is empty.
+    pub fn labels(&self) -> Option<Labels> {
+        Labels::from_pairs(self.iter())
+    }
+
+    /// Sets the name that stands in front of the braces. As in Prometheus, only that drops empty labels, and replaces the
+    /// first of the names within the braces.
+    fn set_name(&mut self, name: &str) {
+        let empty: Vec<String> = self.pairs.iter().filter(|(_, v)| v.is_empty()).map(|(n, _)| n.clone()).collect();
+        self.pairs.retain(|(n, _)| !empty.contains(n));
+        match self.pairs.iter_mut().find(|(n, _)| n == METRIC_NAME) {
+            Some((_, v)) => name.clone_into(v),
+            None => self.push(METRIC_NAME, name),
+        }
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
+        self.pairs.push((name.to_owned(), value.to_owned()));
+    }
+}
+
+impl Display for MetricDesc {
+    /// `{a="b", c="d"}`
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (name, value)) in self.iter().enumerate() {
+            f.write_str(if i > 0 { ", " } else { "" })?;
+            if is_legacy_label_name(name) {
+                f.write_str(name)?;
+            } else {
+                quote::write_quoted(f, name.as_bytes())?;
+            }
+            f.write_str("=")?;
+            quote::write_quoted(f, value.as_bytes())?;
+        }
+        f.write_str("}")
+    }
+}
+
 impl Parser<'_> {
     /// A metric; both its name and its braces may be missing.
-    pub(super) fn metric(&mut self) -> Parsed<Labels> {
+    pub(super) fn metric(&mut self) -> Parsed<MetricDesc> {
         let name = if self.peek().is_metric_identifier() { Some(self.take()) } else { None };
-        let mut labels = LabelsBuilder::default();
+        let mut labels = MetricDesc::default();
         if self.peek() == Kind::LeftBrace {
             self.label_set(&mut labels)?;
         }
         if let Some(name) = name {
-            labels.set(METRIC_NAME, self.word(name));
+            labels.set_name(self.word(name));
         }
-        Ok(labels.build())
+        labels.pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(labels)
     }
 
     /// `{a="b", "c d"="e"}`
-    fn label_set(&mut self, labels: &mut LabelsBuilder) -> Parsed<()> {
+    fn label_set(&mut self, labels: &mut MetricDesc) -> Parsed<()> {
         self.take();
         if self.peek() == Kind::RightBrace {
             self.take();
@@ -49,7 +104,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn label(&mut self, labels: &mut LabelsBuilder) -> Parsed<()> {
+    fn label(&mut self, labels: &mut MetricDesc) -> Parsed<()> {
         let name = loop {
             match self.peek() {
                 Kind::Identifier => {
@@ -65,7 +120,7 @@ impl Parser<'_> {
                     let name = quote::lossy(&self.unquote(token));
                     if self.peek() != Kind::Eql {
                         // Without a value it is the metric's name.
-                        labels.set(METRIC_NAME, &name);
+                        labels.push(METRIC_NAME, &name);
                         return Ok(());
                     }
                     self.take();
@@ -87,7 +142,7 @@ impl Parser<'_> {
         }
         let token = self.take();
         let value = quote::lossy(&self.unquote(token));
-        labels.set(&name, &value);
+        labels.push(&name, &value);
         Ok(())
     }
 

@@ -6,9 +6,9 @@ use super::duration::Duration;
 use super::expr::Tree;
 use super::{Parsed, Parser, caught};
 use crate::ast::{
-    AtModifier, DurationExpr, DurationNodeKind, Edges, ExprKind, MatrixSelector, Pos, Subquery,
-    VectorSelector,
+    AtModifier, DurationExpr, DurationNodeKind, Edges, ExprKind, MatrixSelector, Pos, Subquery, VectorSelector,
 };
+use crate::duration::NO_DURATION;
 use crate::numbers;
 use crate::token::{Kind, Token};
 
@@ -192,7 +192,10 @@ impl Parser<'_> {
             Ok(keyword) => keyword,
             Err(seconds) => {
                 if !(seconds > -9_223_372_036_854_775_808.0 && seconds < 9_223_372_036_854_775_808.0) {
-                    self.error(place, format!("timestamp out of bounds for @ modifier: {}", numbers::format_fixed(seconds)));
+                    self.error(
+                        place,
+                        format!("timestamp out of bounds for @ modifier: {}", numbers::format_fixed(seconds)),
+                    );
                 }
                 AtModifier::Timestamp(numbers::to_i64((seconds * 1000.0).round()))
             }
@@ -295,7 +298,10 @@ fn nanoseconds(seconds: f64) -> i64 {
 
 fn duration_expr(duration: Duration) -> DurationExpr {
     match duration.node.kind {
-        DurationNodeKind::Number(n) => DurationExpr::Literal(DurationMs(nanoseconds(n.value) / 1_000_000)),
+        DurationNodeKind::Number(n) => DurationExpr::Literal(match nanoseconds(n.value) {
+            i64::MIN => NO_DURATION,
+            ns => DurationMs(ns / 1_000_000),
+        }),
         _ => DurationExpr::Computed(Box::new(duration.node)),
     }
 }

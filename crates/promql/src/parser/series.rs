@@ -6,8 +6,9 @@ mod histogram;
 
 use std::sync::Arc;
 
-use model::{FloatHistogram, Labels, stale_nan};
+use model::{FloatHistogram, Labels, LabelsBuilder, stale_nan};
 
+use super::labels::MetricDesc;
 use super::{Parsed, Parser, caught};
 use crate::numbers;
 use crate::token::Kind;
@@ -27,8 +28,10 @@ pub enum Sign {
 /// A series description.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesDesc {
-    /// The metric.
+    /// The metric; where a name occurs twice, the last value.
     pub labels: Labels,
+    /// The metric as it was written.
+    pub metric: MetricDesc,
     /// One for each point in time, repetitions written out.
     pub values: Vec<SequenceValue>,
 }
@@ -54,7 +57,7 @@ const VALUES_MAX: u64 = 1_000_000;
 
 impl Parser<'_> {
     pub(super) fn series_description(&mut self, combine: &CombineHistograms<'_>) -> Parsed<SeriesDesc> {
-        let labels = self.metric()?;
+        let metric = self.metric()?;
         let mut values = Vec::new();
         while !matches!(self.peek(), Kind::Space | Kind::Eof | Kind::End) {
             if self.stuck_at_error_rule()? {
@@ -69,7 +72,11 @@ impl Parser<'_> {
                 values.clear();
             }
         }
-        Ok(SeriesDesc { labels, values })
+        let mut labels = LabelsBuilder::default();
+        for (name, value) in metric.iter().filter(|(name, _)| !name.is_empty()) {
+            labels.set(name, value);
+        }
+        Ok(SeriesDesc { labels: labels.build(), metric, values })
     }
 
     /// One value or repetition; nothing where another space follows.
