@@ -92,10 +92,12 @@ fn instant(
         }
         let Some(at) = after.checked_sub(1) else { continue };
         let is_old = ts[at] <= t.saturating_sub(lookback);
-        if !is_old && !(has_markers && model::is_stale(samples.values[at])) {
-            *out = tell(samples, at);
-            seen += 1;
+        let has_ended = has_markers && model::is_stale(samples.values[at]);
+        if is_old || has_ended {
+            continue;
         }
+        *out = tell(samples, at);
+        seen += 1;
     }
     seen
 }

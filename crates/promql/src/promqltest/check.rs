@@ -166,8 +166,8 @@ fn pin(expr: &mut Expr, at: AtModifier) -> bool {
             return pin(&mut binary.rhs, at) && lhs;
         }
         ExprKind::Call(call) => {
-            let args = call.args.iter_mut().fold(true, |all, arg| pin(arg, at) && all);
-            return args && !depends_on_time(call);
+            let dependent = call.args.iter_mut().filter_map(|arg| (!pin(arg, at)).then_some(())).count();
+            return dependent == 0 && !depends_on_time(call);
         }
         ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => return pin(inner, at),
         ExprKind::Number(_) | ExprKind::String(_) => {}

@@ -26,7 +26,7 @@ fn load(folder: &std::path::Path) -> (Double, Vec<Labels>) {
         let mut parts = line.rsplitn(3, ' ');
         let (t, v, metric) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
         let t = (parse_float(t).unwrap() * 1000.0).round() as i64;
-        samples.entry(parse_metric(metric).unwrap()).or_default().insert(t, parse_float(v).unwrap());
+        samples.entry(parse_metric(metric).unwrap().labels().unwrap()).or_default().insert(t, parse_float(v).unwrap());
     }
     let mut histograms = Vec::new();
     for line in std::fs::read_to_string(folder.join("data_extra.jsonl")).unwrap().lines() {
