@@ -222,3 +222,6 @@ fn spread(fleet: &Fleet, count: usize) -> impl Iterator<Item = usize> {
 fn key_of(metric: &BTreeMap<String, String>) -> String {
     key(metric.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
+
+#[cfg(test)]
+mod tests;

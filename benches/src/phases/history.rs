@@ -1,6 +1,6 @@
 //! Remote write of two hours of history; then queries over it, and a restart with it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
