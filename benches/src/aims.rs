@@ -91,4 +91,19 @@ mod tests {
         assert!(!judge(&report, &systems[1..], &[Phase::Restart]).1);
         std::fs::remove_file(path).unwrap();
     }
+
+    #[test]
+    fn an_own_ratio_above_its_bound_is_not_met_in_either_mode() {
+        let path = std::env::temp_dir().join(format!("benches-aims-own-{}", std::process::id()));
+        let mut report = Report::create(&path).unwrap();
+        let system = |kind| System { kind, binary: "x".into(), version: "1".into(), year: "2026".into() };
+        let systems = [system(Kind::Narthex), system(Kind::NarthexInterval)];
+        let metric = ("window", "VmRSS, long history to short");
+        report.note(0, &systems[0], metric, 1.0347201875183123, Unit::Number).unwrap();
+        report.note(0, &systems[1], metric, 1.3171528325261854, Unit::Number).unwrap();
+        let (text, met) = judge(&report, &systems, &[Phase::Window]);
+        let verdicts: Vec<_> = text.lines().map(|line| line.split(':').next().unwrap()).collect();
+        assert_eq!((verdicts, met), (vec!["met", "not met"], false), "{text}");
+        std::fs::remove_file(path).unwrap();
+    }
 }
