@@ -6,7 +6,7 @@ use std::io;
 use crate::glob::BadPattern;
 
 /// A place in a text, both counted from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line.
     pub line: usize,

@@ -154,6 +154,10 @@ impl Loading {
     fn of_text(text: &str, dir: &str, defaults: &Defaults, outside: &Outside<'_>) -> Result<Loading, Refused> {
         let mut raw = RawConfig::defaults();
         read_into(text, &mut raw)?;
+        // A document that is null has emptied everything, intervals included; it is no less a file that says nothing.
+        if raw.global.is_zero() {
+            raw = RawConfig::defaults();
+        }
         let runtime_given = !raw.runtime.is_zero();
         fill(&mut raw, defaults, outside.variable);
         let empty_variables = expand_labels(&mut raw.global, outside.variable);
@@ -351,3 +355,6 @@ fn unsupported<'a>(
     out.sort_by(|a, b| a.block.cmp(&b.block));
     out
 }
+
+#[cfg(test)]
+mod tests;
