@@ -1,0 +1,92 @@
+//! A process that scrapes nothing and has nothing to tell.
+
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
+use model::{Metadata, TenantId};
+use querier::{
+    BuildInfo, Lifecycle, MetadataSource, Notification, Readiness, RuntimeInfo, StatusSource, TargetMetadata, TargetSource,
+    TargetsSnapshot, TsdbStatus, WalReplay,
+};
+use relabel::Rule;
+
+pub(crate) struct Nothing;
+
+impl TargetSource for Nothing {
+    fn targets(&self) -> TargetsSnapshot {
+        TargetsSnapshot::default()
+    }
+
+    fn scrape_pools(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn relabel_rules(&self, _scrape_pool: &str) -> Option<Vec<Rule>> {
+        None
+    }
+
+    fn metadata(&self, _family: Option<&str>) -> Vec<TargetMetadata> {
+        Vec::new()
+    }
+}
+
+impl MetadataSource for Nothing {
+    fn metadata(&self, _tenant: &TenantId, _family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
+        BTreeMap::new()
+    }
+}
+
+impl StatusSource for Nothing {
+    fn config_yaml(&self) -> String {
+        "global: {}\n".to_owned()
+    }
+
+    fn flags(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    fn runtime_info(&self) -> RuntimeInfo {
+        RuntimeInfo::default()
+    }
+
+    fn build_info(&self) -> BuildInfo {
+        BuildInfo { version: "3.14.0".to_owned(), ..BuildInfo::default() }
+    }
+
+    fn tsdb(&self, _tenant: &TenantId, _limit: usize) -> TsdbStatus {
+        let ranking = vec![("a".to_owned(), 2), ("b".to_owned(), 1)];
+        TsdbStatus {
+            series_by_metric: ranking.clone(),
+            values_by_label: ranking.clone(),
+            bytes_by_label: ranking.clone(),
+            series_by_pair: ranking,
+            ..TsdbStatus::default()
+        }
+    }
+
+    fn wal_replay(&self) -> WalReplay {
+        WalReplay::default()
+    }
+
+    fn notifications(&self) -> Vec<Notification> {
+        Vec::new()
+    }
+
+    fn features(&self) -> BTreeMap<String, BTreeMap<String, bool>> {
+        BTreeMap::new()
+    }
+}
+
+impl Lifecycle for Nothing {
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+
+    fn reload(&self) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn quit(&self) -> bool {
+        true
+    }
+}
