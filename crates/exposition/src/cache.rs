@@ -4,6 +4,8 @@
 //! It also knows which series have vanished. It does not know labels, limits or storage: what a line means to the caller is
 //! the caller's `T`, which names one series (two texts may name the same one), or says that the line is dropped.
 
+mod compact;
+
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
 
@@ -61,7 +63,7 @@ pub enum Line<'a> {
         /// Which.
         slot: Slot,
         /// What it says now.
-        sample: Sample<'a>,
+        sample: Sample,
         /// Whether the same text stood in this page already. Prometheus refuses the sample if it has no timestamp.
         repeated: bool,
     },
@@ -100,6 +102,31 @@ struct Remembered<T> {
 }
 
 /// The lines of the last scrape of one target.
+///
+/// ```
+/// use exposition::{Format, Line, Outcome, Parser, ScrapeCache, Staleness};
+///
+/// let mut cache = ScrapeCache::new(Staleness::WithoutTimestamp);
+/// let mut sum = 0.0;
+/// for page in ["a 1\nb 2\n", "a 3\nc 4\n"] {
+///     let mut parser = Parser::new(Format::Text, page.as_bytes()).expect("text has a parser");
+///     loop {
+///         cache.take_unchanged(&mut parser, |_series: &String, sample| sum += sample.value);
+///         match cache.next(&mut parser).expect("the page is good") {
+///             Some(Line::Known { sample, .. }) => sum += sample.value,
+///             Some(Line::New(series)) => {
+///                 let text = String::from_utf8_lossy(series.text()).into_owned();
+///                 cache.remember(&series, text).expect("there is room");
+///                 sum += series.sample.value;
+///             }
+///             Some(Line::Metadata(_)) => {}
+///             None => break,
+///         }
+///     }
+///     cache.finish(Outcome::Good, |vanished| assert_eq!(vanished, "b"));
+/// }
+/// assert_eq!(sum, 10.0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ScrapeCache<T> {
     slots: Vec<Remembered<T>>,
@@ -117,10 +144,14 @@ pub struct ScrapeCache<T> {
     scrape: u32,
     /// The last scrape whose series have no staleness markers yet.
     live_scrape: u32,
+    /// Whether a line of the current page was asked for.
+    started: bool,
     /// Slot of the first line.
     first: u32,
     /// Slot of the line read last.
     last: u32,
+    /// Slot of the line that should follow.
+    predicted: u32,
     /// Slots seen in this scrape.
     seen_count: usize,
     /// Slots tracked in the live scrape; and those of them that are tracked in this one, too.
@@ -146,8 +177,10 @@ impl<T: Hash + Eq> ScrapeCache<T> {
             dialect: None,
             scrape: FIRST_SCRAPE,
             live_scrape: NOT_LIVE,
+            started: false,
             first: NONE,
             last: NONE,
+            predicted: NONE,
             seen_count: 0,
             live_count: 0,
             still_live_count: 0,
@@ -157,15 +190,14 @@ impl<T: Hash + Eq> ScrapeCache<T> {
     }
 
     /// The next line of a page. Call it from the first line on for one page, then [`ScrapeCache::finish`] once.
-    #[inline]
     pub fn next<'p>(&mut self, parser: &'p mut Parser<'_>) -> Result<Option<Line<'p>>, ParseError> {
-        if self.last == NONE && self.dialect != Some(parser.dialect) {
-            self.change_dialect(parser.dialect);
+        if !self.started {
+            self.start(parser.dialect);
         }
         loop {
-            let predicted = self.predicted();
+            let predicted = self.predicted;
             let Some(slot) = self.slots.get(index(predicted)) else { break };
-            let text = &self.arena[index(slot.offset)..index(slot.offset) + index(slot.length)];
+            let text = self.text(slot);
             match slot.kind {
                 Kind::Series(_) => {
                     let Some(sample) = parser.sample_of(text)? else { break };
@@ -181,6 +213,49 @@ impl<T: Hash + Eq> ScrapeCache<T> {
             }
         }
         self.next_unpredicted(parser)
+    }
+
+    /// The hot path: reads lines as long as they are those that are predicted, say nothing but value and timestamp in the usual
+    /// notation, and did not stand in this page before. Gives each to `each`; returns how many there were. It never fails: what
+    /// it does not understand is left to [`ScrapeCache::next`], so the two are called in turn.
+    pub fn take_unchanged(&mut self, parser: &mut Parser<'_>, mut each: impl FnMut(&T, Sample)) -> usize {
+        if !self.started {
+            self.start(parser.dialect);
+        }
+        if !parser.begin_line() {
+            return 0;
+        }
+        let scrape = self.scrape;
+        let (mut series, mut seen, mut tracked, mut still_live) = (0, 0, 0, 0);
+        while let Some(slot) = self.slots.get_mut(index(self.predicted))
+            && let Some(text) = self.arena.get(index(slot.offset)..index(slot.offset) + index(slot.length))
+        {
+            match &slot.kind {
+                Kind::Series(value) if slot.seen != scrape => {
+                    let Some(sample) = parser.plain_sample_of(text) else { break };
+                    series += 1;
+                    seen += 1;
+                    slot.seen = scrape;
+                    if sample.timestamp.is_none() || self.staleness == Staleness::All {
+                        tracked += 1;
+                        still_live += usize::from(slot.tracked[0] == self.live_scrape);
+                        slot.tracked = [scrape, slot.tracked[0]];
+                    }
+                    each(value, sample);
+                }
+                Kind::Metadata(metric_type) if parser.skip_line(text, *metric_type) => {
+                    seen += usize::from(slot.seen != scrape);
+                    slot.seen = scrape;
+                }
+                Kind::Series(_) | Kind::Metadata(_) | Kind::Free => break,
+            }
+            self.last = self.predicted;
+            self.predicted = slot.next;
+        }
+        self.seen_count += seen;
+        self.tracked_count += tracked;
+        self.still_live_count += still_live;
+        series
     }
 
     /// What the caller said of a line.
@@ -253,7 +328,7 @@ impl<T: Hash + Eq> ScrapeCache<T> {
     }
 
     fn next_scrape(&mut self) {
-        self.last = NONE;
+        (self.last, self.predicted, self.started) = (NONE, NONE, false);
         (self.seen_count, self.still_live_count, self.tracked_count) = (0, 0, 0);
         self.scrape = self.scrape.wrapping_add(1).max(FIRST_SCRAPE);
     }
@@ -266,34 +341,29 @@ impl<T: Hash + Eq> ScrapeCache<T> {
         self.hasher.hash_one(text)
     }
 
-    #[inline]
-    fn predicted(&self) -> u32 {
-        self.slots.get(index(self.last)).map_or(self.first, |slot| slot.next)
-    }
-
-    #[inline]
-    fn known<'p>(&mut self, number: u32, sample: Sample<'p>) -> Line<'p> {
+    fn known<'p>(&mut self, number: u32, sample: Sample) -> Line<'p> {
         let repeated = self.mark_seen(number);
         self.mark_tracked(number, sample.timestamp.is_some());
         Line::Known { slot: Slot(number), sample, repeated }
     }
 
     /// The line at `number` stands behind the last one. Returns whether it stood in this page before.
-    #[inline]
     fn mark_seen(&mut self, number: u32) -> bool {
-        match self.slots.get_mut(index(self.last)) {
-            Some(last) => last.next = number,
-            None => self.first = number,
+        if number != self.predicted {
+            match self.slots.get_mut(index(self.last)) {
+                Some(last) => last.next = number,
+                None => self.first = number,
+            }
         }
         self.last = number;
         let slot = &mut self.slots[index(number)];
+        self.predicted = slot.next;
         let repeated = slot.seen == self.scrape;
         slot.seen = self.scrape;
         self.seen_count += usize::from(!repeated);
         repeated
     }
 
-    #[inline]
     fn mark_tracked(&mut self, number: u32, has_timestamp: bool) {
         let slot = &mut self.slots[index(number)];
         let ignored = has_timestamp && self.staleness == Staleness::WithoutTimestamp;
@@ -306,7 +376,6 @@ impl<T: Hash + Eq> ScrapeCache<T> {
     }
 
     /// The next line where the prediction failed.
-    #[inline(never)]
     fn next_unpredicted<'p>(&mut self, parser: &'p mut Parser<'_>) -> Result<Option<Line<'p>>, ParseError> {
         let Some(entry) = parser.next_entry()? else { return Ok(None) };
         let Entry::Series(series) = entry else {
@@ -347,7 +416,7 @@ impl<T: Hash + Eq> ScrapeCache<T> {
         }
         let (offset, length) = (number(self.arena.len()), number(text.len()));
         // What was predicted here will follow, if a line was put in between.
-        let next = self.predicted();
+        let next = self.predicted;
         self.arena.extend_from_slice(text);
         let slot = Remembered { offset, length, next, seen: NEVER, tracked: [NEVER; 2], kind };
         let at = match self.free.pop() {
@@ -368,12 +437,17 @@ impl<T: Hash + Eq> ScrapeCache<T> {
         Ok(at)
     }
 
-    /// Another format: the same text can mean something else. All lines will be new; their `T` tell which series go on.
+    /// Begins a page. In another format the same text can mean something else: all lines will be new then, and their `T` tell
+    /// which series go on.
     #[cold]
-    fn change_dialect(&mut self, dialect: Dialect) {
-        self.dialect = Some(dialect);
-        self.index.clear();
-        self.first = NONE;
+    fn start(&mut self, dialect: Dialect) {
+        if self.dialect != Some(dialect) {
+            self.dialect = Some(dialect);
+            self.index.clear();
+            self.first = NONE;
+        }
+        self.started = true;
+        self.predicted = self.first;
     }
 
     #[cold]
@@ -414,52 +488,6 @@ impl<T: Hash + Eq> ScrapeCache<T> {
         }
         let slots = &self.slots;
         self.index.retain(|number| !matches!(slots[index(*number)].kind, Kind::Free));
-    }
-
-    /// Puts slots and texts together again, in the order of the page as far as it is known.
-    #[cold]
-    fn compact(&mut self) {
-        let mut old: Vec<Option<Remembered<T>>> = std::mem::take(&mut self.slots).into_iter().map(Some).collect();
-        let mut order = Vec::with_capacity(old.len() - self.free.len());
-        let mut take = |at: u32| {
-            let slot = old.get_mut(index(at))?.take()?;
-            let next = slot.next;
-            if !matches!(slot.kind, Kind::Free) {
-                order.push(slot);
-            }
-            Some(next)
-        };
-        let mut at = self.first;
-        while let Some(next) = take(at) {
-            at = next;
-        }
-        let in_chain = order.len();
-        let rest =
-            (0..).take(old.len()).filter_map(|at: usize| old[at].take()).filter(|s| !matches!(s.kind, Kind::Free));
-        order.extend(rest);
-        self.rebuild(order, in_chain);
-    }
-
-    /// Takes over `order` as all slots; the first `in_chain` follow each other.
-    fn rebuild(&mut self, mut order: Vec<Remembered<T>>, in_chain: usize) {
-        let mut arena = Vec::with_capacity(self.arena.len() - self.freed_bytes);
-        self.index.clear();
-        self.first = if in_chain > 0 { 0 } else { NONE };
-        for (at, slot) in order.iter_mut().enumerate() {
-            let text = &self.arena[index(slot.offset)..][..index(slot.length)];
-            slot.offset = number(arena.len());
-            slot.next = if at + 1 < in_chain { number(at + 1) } else { NONE };
-            arena.extend_from_slice(text);
-        }
-        self.arena = arena;
-        self.slots = order;
-        self.free = Vec::new();
-        self.freed_bytes = 0;
-        let mut table = HashTable::with_capacity(self.slots.len());
-        for (at, slot) in (0u32..).zip(&self.slots) {
-            table.insert_unique(self.hash(self.text(slot)), at, |n| self.hash(self.text(&self.slots[index(*n)])));
-        }
-        self.index = table;
     }
 }
 

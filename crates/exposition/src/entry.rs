@@ -44,7 +44,7 @@ pub struct Series<'a> {
     pub(crate) dialect: Dialect,
     pub(crate) metric_type: MetricType,
     /// What the series is at this time.
-    pub sample: Sample<'a>,
+    pub sample: Sample,
 }
 
 impl<'a> Series<'a> {
@@ -59,15 +59,13 @@ impl<'a> Series<'a> {
     }
 }
 
-/// What a line says besides the series.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample<'a> {
+/// What a line says besides the series, but for exemplars: [`Parser::exemplar`](crate::Parser::exemplar) has those.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
     /// The value; any NaN has the same bits, those of no staleness marker.
     pub value: f64,
     /// When, where it is said.
     pub timestamp: Option<TimestampMs>,
-    /// An exemplar, where there is one; only in OpenMetrics.
-    pub exemplar: Option<ExemplarText<'a>>,
 }
 
 /// An exemplar as it stands.

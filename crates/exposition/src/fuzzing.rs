@@ -10,7 +10,7 @@ pub fn fuzz_parser(page: &[u8]) {
         while let Ok(Some(entry)) = parser.next() {
             if let Entry::Series(series) = entry {
                 let labels = series.labels(&mut scratch).and_then(|()| scratch.to_labels()).ok();
-                let exemplar = series.sample.exemplar.and_then(|e| e.to_exemplar(&mut scratch).ok());
+                let exemplar = parser.exemplar().and_then(|e| e.to_exemplar(&mut scratch).ok());
                 std::hint::black_box((labels, exemplar));
             }
         }
@@ -21,19 +21,33 @@ pub fn fuzz_parser(page: &[u8]) {
 pub fn fuzz_cache(first: &[u8], second: &[u8]) {
     for format in [Format::Text, Format::OpenMetrics] {
         let mut cache = ScrapeCache::new(Staleness::WithoutTimestamp);
+        let mut slow_cache = ScrapeCache::new(Staleness::WithoutTimestamp);
         for page in [first, second, second, first] {
-            let through_cache = scrape(&mut cache, format, page);
-            assert_eq!(through_cache, plain(format, page), "the cache and the parser differ");
+            let expected = plain(format, page);
+            assert_eq!(scrape(&mut cache, Hot::Yes, format, page), expected, "the cache and the parser differ");
+            assert_eq!(scrape(&mut slow_cache, Hot::No, format, page), expected, "the cache and the parser differ");
         }
     }
 }
 
+/// Whether the hot path is used.
+#[derive(Clone, Copy, PartialEq)]
+enum Hot {
+    Yes,
+    No,
+}
+
 type Samples = (Vec<(Vec<u8>, u64, Option<i64>)>, Option<String>);
 
-fn scrape(cache: &mut ScrapeCache<Vec<u8>>, format: Format, page: &[u8]) -> Samples {
+fn scrape(cache: &mut ScrapeCache<Vec<u8>>, hot: Hot, format: Format, page: &[u8]) -> Samples {
     let mut samples = Vec::new();
     let Ok(mut parser) = Parser::new(format, page) else { return (samples, None) };
     let error = loop {
+        if hot == Hot::Yes {
+            cache.take_unchanged(&mut parser, |text, sample| {
+                samples.push((text.clone(), sample.value.to_bits(), sample.timestamp.map(|t| t.0)));
+            });
+        }
         let (slot, sample) = match cache.next(&mut parser) {
             Ok(Some(Line::Known { slot, sample, .. })) => (slot, sample),
             Ok(Some(Line::New(series))) => match cache.remember(&series, series.text().to_vec()) {

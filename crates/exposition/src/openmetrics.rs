@@ -316,17 +316,17 @@ fn series_end<'a>(p: &mut Parser<'a>, text: &'a [u8], named: bool, token: Token)
 }
 
 /// Value, timestamp and exemplar; the current token is the value.
-pub(crate) fn sample<'a>(p: &mut Parser<'a>) -> Result<Sample<'a>> {
+pub(crate) fn sample(p: &mut Parser<'_>) -> Result<Sample> {
     let value = p.float(&p.cursor.text()[1..])?;
-    let mut sample = Sample { value, timestamp: None, exemplar: None };
+    let mut sample = Sample { value, timestamp: None };
     match timestamp_token(&mut p.cursor) {
         Token::Eof => return Err(no_eof()),
-        Token::Comment => sample.exemplar = Some(exemplar(p)?),
+        Token::Comment => p.exemplar = Some(exemplar(p)?),
         Token::Timestamp => {
             sample.timestamp = Some(timestamp_value(p, ParseErrorKind::Timestamp)?);
             match timestamp_token(&mut p.cursor) {
                 Token::Linebreak => {}
-                Token::Comment => sample.exemplar = Some(exemplar(p)?),
+                Token::Comment => p.exemplar = Some(exemplar(p)?),
                 other => return Err(p.unexpected("expected next entry after timestamp", other)),
             }
         }
@@ -358,7 +358,7 @@ fn exemplar<'a>(p: &mut Parser<'a>) -> Result<ExemplarText<'a>> {
         }
         other => return Err(p.unexpected("expected timestamp or comment", other)),
     }
-    Ok(p.exemplar(text, value, timestamp))
+    Ok(ExemplarText { text, value, timestamp })
 }
 
 /// Seconds as a float; the current token is the timestamp.

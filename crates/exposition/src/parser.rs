@@ -6,7 +6,7 @@ use crate::entry::{Entry, ExemplarText, Sample, Series};
 use crate::error::{FloatError, ParseError, ParseErrorKind, Token};
 use crate::format::Format;
 use crate::labels::LabelsError;
-use crate::number::{fast_decimal, parse_value};
+use crate::number::{fast_decimal, parse_value, short_integer_line, take_digits};
 use crate::scan::{Cursor, Dialect};
 use crate::{LabelsScratch, openmetrics, text};
 
@@ -36,6 +36,8 @@ pub struct Parser<'a> {
     pub(crate) place: Place,
     /// Where the current entry begins.
     pub(crate) start: usize,
+    /// Of the current entry.
+    pub(crate) exemplar: Option<ExemplarText<'a>>,
 }
 
 impl<'a> Parser<'a> {
@@ -47,7 +49,14 @@ impl<'a> Parser<'a> {
             Format::Protobuf => return Err(UnsupportedFormat(format)),
         };
         let cursor = Cursor::new(page, dialect);
-        Ok(Parser { cursor, dialect, metric_type: MetricType::Unknown, place: Place::LineStart, start: 0 })
+        Ok(Parser {
+            cursor,
+            dialect,
+            metric_type: MetricType::Unknown,
+            place: Place::LineStart,
+            start: 0,
+            exemplar: None,
+        })
     }
 
     /// The next entry; `None` at the end of the page and after an error. A page may fail behind entries that were given out:
@@ -55,6 +64,11 @@ impl<'a> Parser<'a> {
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend from itself, as protobuf will need to")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, ParseError> {
         self.next_entry()
+    }
+
+    /// The exemplar of the sample that was read last; only OpenMetrics has them.
+    pub fn exemplar(&self) -> Option<ExemplarText<'_>> {
+        self.exemplar
     }
 
     /// The type that the last `TYPE` line gave, which decides about `le` and `quantile`.
@@ -68,6 +82,7 @@ impl<'a> Parser<'a> {
     }
 
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
+        self.exemplar = None;
         let entry = match (self.place, self.dialect) {
             (Place::Done, _) => return Ok(None),
             (_, Dialect::Text) => text::next(self),
@@ -96,28 +111,52 @@ impl<'a> Parser<'a> {
         ParseError { line, offset: self.cursor.at.min(self.cursor.bytes.len()), kind }
     }
 
-    /// Reads a line that begins with `series`, a series text known from an earlier page of the format. `None`, with nothing
-    /// read, where the line begins otherwise.
-    #[inline]
-    pub(crate) fn sample_of(&mut self, series: &[u8]) -> Result<Option<Sample<'a>>, ParseError> {
-        if self.place != Place::LineStart {
+    /// Whether a line begins here; then the exemplar of the one before is gone.
+    pub(crate) fn begin_line(&mut self) -> bool {
+        let begins = self.place == Place::LineStart;
+        if begins {
+            self.exemplar = None;
+        }
+        begins
+    }
+
+    /// Reads a line that is `series`, a series text known from an earlier page of the format, and a value in the usual notation,
+    /// perhaps (in the text format) with a timestamp. `None`, with nothing read, where the line is anything else. The parser must
+    /// be where a line begins.
+    #[inline(always)]
+    pub(crate) fn plain_sample_of(&mut self, series: &[u8]) -> Option<Sample> {
+        let line = self.cursor.bytes.get(self.cursor.at..)?;
+        let (b' ', tail) = line.strip_prefix(series)?.split_first()? else { return None };
+        let (value, length) = match short_integer_line(tail) {
+            Some(read) => read,
+            None => fast_decimal(tail)?,
+        };
+        let (timestamp, length) = match tail.get(length)? {
+            b'\n' => (None, length),
+            b' ' if self.dialect == Dialect::Text => plain_timestamp(tail, length + 1)?,
+            _ => return None,
+        };
+        self.cursor.at += series.len() + length + 2;
+        Some(Sample { value, timestamp })
+    }
+
+    /// Reads a line that begins with `series`, whatever follows. `None`, with nothing read, where it is another series.
+    pub(crate) fn sample_of(&mut self, series: &[u8]) -> Result<Option<Sample>, ParseError> {
+        if !self.begin_line() {
             return Ok(None);
         }
-        let start = self.cursor.at;
-        let Some(line) = self.cursor.bytes.get(start..) else { return Ok(None) };
-        let Some((b' ', tail)) = strip(line, series) else { return Ok(None) };
-        if let Some((value, length)) = fast_decimal(tail)
-            && tail.get(length) == Some(&b'\n')
-        {
-            self.start = start;
-            self.cursor.at = start + series.len() + 1 + length + 1;
-            return Ok(Some(Sample { value, timestamp: None, exemplar: None }));
+        if let Some(sample) = self.plain_sample_of(series) {
+            return Ok(Some(sample));
+        }
+        let line = self.cursor.bytes.get(self.cursor.at..).unwrap_or_default();
+        if line.strip_prefix(series).is_none_or(|tail| tail.first() != Some(&b' ')) {
+            return Ok(None);
         }
         self.sample_behind(series.len())
     }
 
     /// The rest of `sample_of` where the line holds more than a plain value.
-    fn sample_behind(&mut self, series_length: usize) -> Result<Option<Sample<'a>>, ParseError> {
+    fn sample_behind(&mut self, series_length: usize) -> Result<Option<Sample>, ParseError> {
         let (start, token) = (self.cursor.at, self.cursor.token);
         self.cursor.at += series_length;
         self.start = start;
@@ -181,20 +220,18 @@ impl<'a> Parser<'a> {
         })
     }
 
-    pub(crate) fn series(&self, text: &'a [u8], sample: Sample<'a>) -> Entry<'a> {
+    pub(crate) fn series(&self, text: &'a [u8], sample: Sample) -> Entry<'a> {
         Entry::Series(Series { text, dialect: self.dialect, metric_type: self.metric_type, sample })
-    }
-
-    pub(crate) fn exemplar(&self, text: &'a [u8], value: f64, timestamp: Option<TimestampMs>) -> ExemplarText<'a> {
-        ExemplarText { text, value, timestamp }
     }
 }
 
-/// What follows `prefix` in `line`: the byte behind it and the rest.
-#[inline]
-fn strip<'b>(line: &'b [u8], prefix: &[u8]) -> Option<(u8, &'b [u8])> {
-    let (first, rest) = line.strip_prefix(prefix)?.split_first()?;
-    Some((*first, rest))
+/// Milliseconds and a line break at `at`: the timestamp and the index of the line break.
+#[inline(never)]
+fn plain_timestamp(tail: &[u8], at: usize) -> Option<(Option<TimestampMs>, usize)> {
+    let mut ms = 0;
+    let end = take_digits(tail, at, &mut ms);
+    let fits = (1..=18).contains(&(end - at)) && tail.get(end) == Some(&b'\n');
+    fits.then_some((Some(TimestampMs(i64::try_from(ms).ok()?)), end))
 }
 
 #[cfg(test)]

@@ -240,7 +240,7 @@ fn series_end<'a>(p: &mut Parser<'a>, text: &'a [u8], named: bool, token: Token)
 }
 
 /// Value and timestamp; the current token is the value.
-pub(crate) fn sample<'a>(p: &mut Parser<'a>) -> Result<Sample<'a>> {
+pub(crate) fn sample(p: &mut Parser<'_>) -> Result<Sample> {
     let value = p.float(p.cursor.text())?;
     let mut timestamp = None;
     match timestamp_token(&mut p.cursor) {
@@ -254,7 +254,7 @@ pub(crate) fn sample<'a>(p: &mut Parser<'a>) -> Result<Sample<'a>> {
         }
         other => return Err(p.unexpected("expected timestamp or new record", other)),
     }
-    Ok(Sample { value, timestamp, exemplar: None })
+    Ok(Sample { value, timestamp })
 }
 
 fn timestamp_token(cursor: &mut Cursor<'_>) -> Token {

@@ -121,7 +121,7 @@ fn main() {
             elapsed.as_secs_f64() * 1e3,
             elapsed.as_secs_f64() * 1e9 / decoded,
             elapsed.as_secs_f64() * 1e9 / (count * SAMPLES) as f64,
-            result.stats.peak_samples,
+            result.stats.held_samples,
         );
     }
 }

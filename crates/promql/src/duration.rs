@@ -123,7 +123,7 @@ pub fn write_millis(out: &mut impl fmt::Write, ms: i64) -> fmt::Result {
     }
     let mut rest = ms.unsigned_abs();
     for (unit, scale, exact) in UNITS {
-        if exact && rest % scale != 0 {
+        if exact && !rest.is_multiple_of(scale) {
             continue;
         }
         let n = rest / scale;
@@ -143,4 +143,27 @@ pub fn format_duration(ns: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_parse_and_print_as_in_prometheus() {
+        for (text, outcome) in [
+            ("1h30m", "1h30m"),
+            ("7d", "1w"),
+            ("8d", "8d"),
+            ("54s321ms", "54s321ms"),
+            ("0", "0s"),
+            ("5", "not a valid duration string: \"5\""),
+            ("5hs", "unknown unit \"hs\" in duration \"5hs\""),
+            ("1m1h", "not a valid duration string: \"1m1h\""),
+            ("293y", "duration out of range"),
+            ("", "empty duration string"),
+        ] {
+            let got = parse_duration(text).map_or_else(|e| e.to_string(), format_duration);
+            assert_eq!(got, outcome, "{text}");
+        }
+        assert_eq!(parse_duration_allow_negative("-1m"), Ok(-60_000_000_000));
+        assert_eq!(parse_api_duration("0.5"), Ok(500_000_000));
+    }
+}

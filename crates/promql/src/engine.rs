@@ -21,6 +21,7 @@ mod format;
 mod histogram;
 mod invariant;
 mod limits;
+mod load;
 mod map;
 mod math;
 mod node;
@@ -42,6 +43,7 @@ use model::{DurationMs, Matcher, TimeRange, TimestampMs};
 
 pub use annotations::{Annotation, Annotations, Severity};
 pub use error::{DurationProblem, Feature, QueryError};
+pub(crate) use histogram::almost_equal;
 pub use limits::{Interrupt, Limits, QueryStats};
 pub use result::{Points, QueryResult, RangeSeries, Value, VectorSample};
 pub use worker::LeafWorker;
@@ -49,7 +51,9 @@ pub use worker::LeafWorker;
 use crate::ast::Expr;
 use eval::Evaluator;
 use limits::Budget;
+use load::{Count, Load};
 use plan::Planned;
+use sink::Made;
 use worker::PipelineState;
 
 /// How a query is evaluated.
@@ -170,14 +174,28 @@ impl Plan {
             }
         }
         let delayed = plan.params.options.delayed_name_removal;
-        let made = plan.planned.pipelines.iter().zip(states).map(|(pipeline, state)| {
+        let mut made = Vec::new();
+        let mut loads = Vec::new();
+        for (pipeline, state) in plan.planned.pipelines.iter().zip(states) {
             let state = state.unwrap_or_else(|| PipelineState::new(pipeline, delayed));
-            Some(state.sink.finish(&pipeline.sink))
-        });
-        let mut evaluator = Evaluator::new(plan, made.collect(), annotations, stats);
+            let load = Load::source(state.source_count).steps(&pipeline.steps, &state.step_counts);
+            let one = state.sink.finish(&pipeline.sink, &plan.budget)?;
+            let out = match &one {
+                Made::Rows(rows) => Count::of_rows(rows),
+                Made::Raw(_) | Made::Points(_) => Count::default(),
+            };
+            loads.push(load.sink(&pipeline.sink, out));
+            made.push(Some(one));
+        }
+        let mut evaluator = Evaluator::new(plan, made, loads, annotations, stats);
         let value = evaluator.value()?;
+        let peak_samples = evaluator.peak();
         let Evaluator { annotations, mut stats, .. } = evaluator;
-        stats.peak_samples = plan.budget.peak();
+        stats.peak_samples = peak_samples;
+        stats.held_samples = plan.budget.peak();
         Ok(QueryResult { value, annotations, stats })
     }
 }
+
+#[cfg(test)]
+mod tests;

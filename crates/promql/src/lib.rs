@@ -14,6 +14,7 @@ mod parse_error;
 mod parser;
 mod prettier;
 mod printer;
+pub mod promqltest;
 mod quote;
 mod token;
 mod tree_json;

@@ -139,4 +139,67 @@ pub fn json_timestamp(ms: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_print_as_in_go() {
+        for (f, plain, scientific, general) in [
+            (0.0, "0", "0e+00", "0"),
+            (-0.0, "-0", "-0e+00", "-0"),
+            (1.5, "1.5", "1.5e+00", "1.5"),
+            (-0.000_025, "-0.000025", "-2.5e-05", "-2.5e-05"),
+            (123_456.7, "123456.7", "1.234567e+05", "123456.7"),
+            (1_000_000.0, "1000000", "1e+06", "1e+06"),
+            (1e21, "1000000000000000000000", "1e+21", "1e+21"),
+            // Midway between two texts of seventeen digits, the even one.
+            (2f64.powi(-25), "0.000000029802322387695312", "2.9802322387695312e-08", "2.9802322387695312e-08"),
+            (f64::NEG_INFINITY, "-Inf", "-Inf", "-Inf"),
+            (f64::NAN, "NaN", "NaN", "NaN"),
+        ] {
+            assert_eq!(
+                (format_f(f), format_e(f), format_g(f)),
+                (plain.to_owned(), scientific.to_owned(), general.to_owned())
+            );
+        }
+        assert_eq!(json_float(1e-7), "\"1e-07\"");
+        assert_eq!(json_timestamp(-1_010), "-1.010");
+    }
+
+    #[test]
+    fn numbers_are_read_as_in_go() {
+        for (text, value) in [
+            ("1_000.5", Some(1000.5)),
+            ("0x1.8p1", Some(3.0)),
+            ("-0x1p-1074", Some(-5e-324)),
+            ("0x1p-1075", Some(0.0)),
+            ("0x1.8p-1075", Some(5e-324)),
+            ("0x1.fffffffffffff8p1023", None),
+            ("0x1.fffffffffffff7p1023", Some(f64::MAX)),
+            ("+Infinity", Some(f64::INFINITY)),
+            ("1e309", None),
+            ("0x10", None),
+            ("1__0", None),
+            ("+nan", None),
+            ("", None),
+            (".", None),
+        ] {
+            assert_eq!(parse_float(text).ok(), value, "{text}");
+        }
+        assert_eq!(parse_number("017"), Ok(15.0));
+        assert_eq!(parse_number("08"), Ok(8.0));
+    }
+
+    #[test]
+    fn times_are_read_as_in_go() {
+        for (text, millis) in [
+            ("1.5", Some(1500)),
+            ("-0.001", Some(-1)),
+            ("2024-02-29T0:00:00,5+01:30", Some(1_709_159_400_500)),
+            ("2023-02-29T00:00:00Z", None),
+            ("now", None),
+        ] {
+            assert_eq!(parse_time(text).map(ApiTime::millis), millis, "{text}");
+        }
+    }
+}

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
-use model::{METRIC_NAME, MatchOp, is_legacy_label_name};
+use model::{METRIC_NAME, MatchOp, Matcher, is_legacy_label_name};
 
 use crate::ast::{
     Aggregate, AggregateOp, AtModifier, Binary, BinaryOp, Call, Cardinality, DurationExpr, DurationNode,
@@ -58,6 +58,14 @@ impl StringLiteral {
     /// The bytes that were written.
     pub fn bytes(&self) -> &[u8] {
         self.exact.as_deref().unwrap_or(self.text.as_bytes())
+    }
+}
+
+impl VectorSelector {
+    /// The bytes that were written as the value of matcher `m`, which is at `index`.
+    pub(crate) fn value_bytes<'a>(&'a self, index: usize, m: &'a Matcher) -> &'a [u8] {
+        let exact = self.inexact.iter().find(|(i, _)| *i == index);
+        exact.map_or(m.value().as_bytes(), |(_, bytes)| bytes)
     }
 }
 
@@ -183,11 +191,10 @@ fn write_selector(out: &mut impl Write, vector: &VectorSelector) -> fmt::Result 
         if is_name && !m.value().is_empty() {
             continue;
         }
-        let exact = vector.inexact.iter().find(|(index, _)| *index == i);
         let mut text = String::new();
         write_label_name(&mut text, m.name())?;
         text.write_str(m.op().as_str())?;
-        write_quoted(&mut text, exact.map_or(m.value().as_bytes(), |(_, bytes)| bytes))?;
+        write_quoted(&mut text, vector.value_bytes(i, m))?;
         conditions.push(text.into());
     }
     if conditions.is_empty() {

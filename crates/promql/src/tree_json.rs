@@ -2,11 +2,12 @@
 //!
 //! Source: Prometheus `web/api/v1/translate_ast.go` at v3.14.0.
 
+use model::Matcher;
 use serde_json::{Value, json};
 
 use crate::ast::{
-    AtModifier, Binary, Cardinality, DurationExpr, DurationNode, DurationNodeKind, Edges, Expr, ExprKind,
-    VectorMatching, VectorSelector,
+    AtModifier, Cardinality, DurationExpr, DurationNode, DurationNodeKind, Edges, Expr, ExprKind, VectorMatching,
+    VectorSelector,
 };
 use crate::duration::NO_DURATION;
 use crate::functions;
@@ -23,54 +24,58 @@ pub struct TreeError {
 /// The tree of `expr`.
 pub fn tree_json(expr: &Expr) -> Result<Value, TreeError> {
     Ok(match &expr.kind {
-        ExprKind::Aggregate(a) => json!({
-            "type": "aggregation",
-            "op": a.op.as_str(),
-            "expr": tree_json(&a.expr)?,
-            "param": a.param.as_ref().map(|p| tree_json(p)).transpose()?,
-            "grouping": a.grouping.labels,
-            "without": a.grouping.without,
-        }),
-        ExprKind::Binary(b) => binary(b)?,
-        ExprKind::Call(c) => {
-            let args: Vec<Value> = c.args.iter().map(tree_json).collect::<Result<_, _>>()?;
-            json!({ "type": "call", "func": function(c.function), "args": args })
-        }
+        ExprKind::Aggregate(a) => object([
+            ("type", json!("aggregation")),
+            ("op", json!(a.op.as_str())),
+            ("expr", tree_json(&a.expr)?),
+            ("param", a.param.as_ref().map_or(Ok(Value::Null), |p| tree_json(p))?),
+            ("grouping", json!(a.grouping.labels)),
+            ("without", json!(a.grouping.without)),
+        ]),
+        ExprKind::Binary(b) => object([
+            ("type", json!("binaryExpr")),
+            ("op", json!(b.op.as_str())),
+            ("lhs", tree_json(&b.lhs)?),
+            ("rhs", tree_json(&b.rhs)?),
+            ("matching", b.matching.as_ref().map_or(Ok(Value::Null), matching)?),
+            ("bool", json!(b.return_bool)),
+        ]),
+        ExprKind::Call(c) => object([
+            ("type", json!("call")),
+            ("func", function(c.function)),
+            ("args", Value::Array(c.args.iter().map(tree_json).collect::<Result<_, _>>()?)),
+        ]),
         ExprKind::Matrix(m) => {
             let mut value = selector("matrixSelector", &m.selector);
             value["range"] = json!(millis(Some(&m.range)));
             value["rangeExpr"] = computed(Some(&m.range));
             value
         }
-        ExprKind::Subquery(s) => json!({
-            "type": "subquery",
-            "expr": tree_json(&s.expr)?,
-            "range": millis(Some(&s.range)),
-            "rangeExpr": computed(Some(&s.range)),
-            "offset": millis(s.offset.as_ref()),
-            "offsetExpr": computed(s.offset.as_ref()),
-            "step": millis(s.step.as_ref()),
-            "stepExpr": computed(s.step.as_ref()),
-            "timestamp": timestamp(s.at),
-            "startOrEnd": start_or_end(s.at),
-        }),
+        ExprKind::Subquery(s) => object([
+            ("type", json!("subquery")),
+            ("expr", tree_json(&s.expr)?),
+            ("range", json!(millis(Some(&s.range)))),
+            ("rangeExpr", computed(Some(&s.range))),
+            ("offset", json!(millis(s.offset.as_ref()))),
+            ("offsetExpr", computed(s.offset.as_ref())),
+            ("step", json!(millis(s.step.as_ref()))),
+            ("stepExpr", computed(s.step.as_ref())),
+            ("timestamp", json!(timestamp(s.at))),
+            ("startOrEnd", json!(start_or_end(s.at))),
+        ]),
         ExprKind::Number(n) => json!({ "type": "numberLiteral", "val": numbers::format_f(n.value) }),
-        ExprKind::Paren(inner) => json!({ "type": "parenExpr", "expr": tree_json(inner)? }),
+        ExprKind::Paren(inner) => object([("type", json!("parenExpr")), ("expr", tree_json(inner)?)]),
         ExprKind::String(s) => json!({ "type": "stringLiteral", "val": s.text }),
-        ExprKind::Unary(op, inner) => json!({ "type": "unaryExpr", "op": op.as_str(), "expr": tree_json(inner)? }),
+        ExprKind::Unary(op, inner) => {
+            object([("type", json!("unaryExpr")), ("op", json!(op.as_str())), ("expr", tree_json(inner)?)])
+        }
         ExprKind::Vector(v) => selector("vectorSelector", v),
     })
 }
 
-fn binary(binary: &Binary) -> Result<Value, TreeError> {
-    Ok(json!({
-        "type": "binaryExpr",
-        "op": binary.op.as_str(),
-        "lhs": tree_json(&binary.lhs)?,
-        "rhs": tree_json(&binary.rhs)?,
-        "matching": binary.matching.as_ref().map(matching).transpose()?,
-        "bool": binary.return_bool,
-    }))
+/// An object. Unlike `json!`, this does not copy the values, which would be quadratic in the depth of the tree.
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn matching(matching: &VectorMatching) -> Result<Value, TreeError> {
@@ -80,7 +85,8 @@ fn matching(matching: &VectorMatching) -> Result<Value, TreeError> {
         Cardinality::OneToMany => "one-to-many",
         Cardinality::ManyToMany => "many-to-many",
     };
-    for value in [matching.fill_left, matching.fill_right].into_iter().flatten().filter(|v| !v.is_finite()) {
+    let mut fills = [matching.fill_left, matching.fill_right].into_iter().flatten();
+    if let Some(value) = fills.find(|v| !v.is_finite()) {
         return Err(TreeError { value });
     }
     Ok(json!({
@@ -110,22 +116,19 @@ fn function(name: &str) -> Value {
 }
 
 fn selector(kind: &str, vector: &VectorSelector) -> Value {
-    let matchers: Vec<Value> = vector
-        .matchers
-        .iter()
-        .map(|m| json!({ "name": m.name(), "value": m.value(), "type": m.op().as_str() }))
-        .collect();
-    json!({
-        "type": kind,
-        "name": vector.name,
-        "offset": millis(vector.offset.as_ref()),
-        "offsetExpr": computed(vector.offset.as_ref()),
-        "matchers": matchers,
-        "timestamp": timestamp(vector.at),
-        "startOrEnd": start_or_end(vector.at),
-        "anchored": vector.edges == Edges::Anchored,
-        "smoothed": vector.edges == Edges::Smoothed,
-    })
+    let matcher = |m: &Matcher| json!({ "name": m.name(), "value": m.value(), "type": m.op().as_str() });
+    let matchers = vector.matchers.iter().map(matcher);
+    object([
+        ("type", json!(kind)),
+        ("name", json!(vector.name)),
+        ("offset", json!(millis(vector.offset.as_ref()))),
+        ("offsetExpr", computed(vector.offset.as_ref())),
+        ("matchers", Value::Array(matchers.collect())),
+        ("timestamp", json!(timestamp(vector.at))),
+        ("startOrEnd", json!(start_or_end(vector.at))),
+        ("anchored", json!(vector.edges == Edges::Anchored)),
+        ("smoothed", json!(vector.edges == Edges::Smoothed)),
+    ])
 }
 
 /// Milliseconds of a literal, zero for an expression.
@@ -166,7 +169,13 @@ fn duration_node(node: &DurationNode, wrapped: Wrapped) -> Value {
         DurationNodeKind::Unary(op, inner) => (op.as_str(), Value::Null, tree(inner)),
         DurationNodeKind::Binary(op, a, b) => (op.as_str(), tree(a), tree(b)),
     };
-    json!({ "type": "durationExpr", "op": op, "lhs": lhs, "rhs": rhs, "wrapped": wrapped == Wrapped::Yes })
+    object([
+        ("type", json!("durationExpr")),
+        ("op", json!(op)),
+        ("lhs", lhs),
+        ("rhs", rhs),
+        ("wrapped", json!(wrapped == Wrapped::Yes)),
+    ])
 }
 
 fn timestamp(at: Option<AtModifier>) -> Option<i64> {

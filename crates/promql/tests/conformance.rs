@@ -2,6 +2,8 @@
 //!
 //! The cases lie in the folder that the environment variable NARTHEX_CONFORMANCE names; without it nothing is checked.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test, though not all of it stands in test functions")]
+
 #[path = "conformance/cases.rs"]
 mod cases;
 #[path = "conformance/durations.rs"]

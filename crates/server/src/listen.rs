@@ -79,7 +79,7 @@ impl Server {
             let permit = tokio::select! {
                 // Cancel-safe because a permit not taken and a connection not accepted stay where they are.
                 permit = permits.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
-                _ = stop.wait_for(|s| *s) => break,
+                () = stopped(&mut stop) => break,
             };
             let (stream, peer) = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
@@ -91,7 +91,7 @@ impl Server {
                         continue;
                     }
                 },
-                _ = stop.wait_for(|s| *s) => break,
+                () = stopped(&mut stop) => break,
             };
             let (router, tls, limits, watcher) = (router.clone(), self.tls.clone(), self.limits, graceful.watcher());
             tokio::spawn(async move {
@@ -104,6 +104,11 @@ impl Server {
             warn!("some requests did not end within the drain timeout");
         }
     }
+}
+
+/// Resolves when told to stop, or when nobody is left to tell.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|s| *s).await);
 }
 
 async fn connection(

@@ -254,7 +254,7 @@ impl Ingester {
             tokio::select! {
                 // Cancel-safe because nothing is awaited but time and the stop signal.
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
-                _ = stop.wait_for(|s| *s) => return,
+                () = stopped(&mut stop) => return,
             }
             let timed = last.elapsed() >= interval && self.shared.logged_bytes.load(Ordering::Relaxed) > 0;
             if !timed && !self.snapshot_is_due() {
@@ -270,6 +270,11 @@ impl Ingester {
             last = tokio::time::Instant::now();
         }
     }
+}
+
+/// Resolves when told to stop, or when nobody is left to tell.
+async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    drop(stop.wait_for(|s| *s).await);
 }
 
 impl Replica for Ingester {

@@ -14,6 +14,7 @@ use tracing::info;
 use writer::Writer;
 
 use crate::flags::{All, WalSync};
+use crate::{control_plane, data_dir};
 
 /// How often a head snapshot is due in any case.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15 * 60);
@@ -33,6 +34,8 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let (stop, stopped) = watch::channel(false);
 
+    let data = data_dir::open(&flags.storage_path)?;
+    let control_plane = control_plane::open(&flags.storage_path, data.incarnation).await?;
     let ingester = open_ingester(flags).await?;
     let snapshots = tokio::spawn(ingester.clone().snapshot_loop(SNAPSHOT_INTERVAL, stopped.clone()));
     let writer = Arc::new(Writer::new(ingester.clone(), 1, 1, rand::random(), writer::Limits::default()));
@@ -51,6 +54,8 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     http.await?;
     snapshots.await?;
     tokio::task::spawn_blocking(move || ingester.stop()).await?;
+    control_plane.shutdown().await;
+    drop(data);
     info!("stopped");
     Ok(())
 }

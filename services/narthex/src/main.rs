@@ -3,6 +3,8 @@
 use clap::Parser;
 
 mod all;
+mod control_plane;
+mod data_dir;
 mod flags;
 mod log;
 

@@ -2,7 +2,7 @@
 
 use super::HEADER_BYTES;
 use crate::DecodeError;
-use crate::bits::BitReader;
+use crate::bits::{BitReader, PEEK_BITS};
 
 /// What is wrong with a sample; [`DecodeError`] without its place, so that it stays in a register.
 #[derive(Clone, Copy, Debug)]
@@ -40,145 +40,113 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// Reads the first sample.
-    fn first(bytes: &'a [u8]) -> Result<State<'a>, Fault> {
-        let (zigzag, at) = uvarint(bytes, HEADER_BYTES)?;
-        let value = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()).ok_or(Fault::Truncated)?;
-        Ok(State {
-            bits: BitReader::new(bytes, at + 8),
-            timestamp_ms: (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed(),
+    /// Before the first sample.
+    fn start(bytes: &'a [u8]) -> State<'a> {
+        State {
+            bits: BitReader::new(bytes, HEADER_BYTES),
+            timestamp_ms: 0,
             delta: 0,
-            value_bits: u64::from_be_bytes(*value),
+            value_bits: 0,
             significant: 64,
             trailing: 0,
             window_known: false,
-        })
+        }
+    }
+
+    /// Reads the first sample.
+    #[inline(always)]
+    fn first(&mut self, bytes: &'a [u8]) -> Result<(), Fault> {
+        let (zigzag, at) = uvarint(bytes, HEADER_BYTES)?;
+        let value = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()).ok_or(Fault::Truncated)?;
+        self.bits = BitReader::new(bytes, at + 8);
+        self.timestamp_ms = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
+        self.value_bits = u64::from_be_bytes(*value);
+        Ok(())
     }
 
     /// Reads the second sample.
+    #[inline(always)]
     fn second(&mut self, bytes: &'a [u8]) -> Result<(), Fault> {
         let (delta, at) = uvarint(bytes, self.bits.position_bits() / 8)?;
         self.bits = BitReader::new(bytes, at);
         self.delta = delta;
         self.timestamp_ms = self.timestamp_ms.wrapping_add(delta.cast_signed());
-        self.bits.refill();
-        self.value()
+        self.value(self.bits.peek())
     }
 
-    /// Reads any later sample; the bits are refilled.
+    /// Reads any later sample.
     #[inline(always)]
     fn later(&mut self) -> Result<(), Fault> {
-        if self.bits.window() >> 63 == 0 {
+        let mut window = self.bits.peek();
+        if window >> 63 == 0 {
             self.bits.consume(1);
+            window <<= 1;
         } else {
-            self.delta_change()?;
+            self.delta_change(window);
+            window = self.bits.peek();
         }
         self.timestamp_ms = self.timestamp_ms.wrapping_add(self.delta.cast_signed());
-        self.value()
+        self.value(window)
     }
 
-    /// At most 24 bits are consumed unless the change takes 64, after which there is a refill.
     #[inline(always)]
-    fn delta_change(&mut self) -> Result<(), Fault> {
-        let size = match (!self.bits.window()).leading_zeros() {
-            1 => 14,
-            2 => 17,
-            3 => 20,
-            _ => return self.long_delta_change(),
+    fn delta_change(&mut self, window: u64) {
+        let (prefix, size) = match (!window).leading_zeros() {
+            1 => (2, 14),
+            2 => (3, 17),
+            3 => (4, 20),
+            _ => {
+                self.bits.consume(4);
+                self.delta = self.delta.wrapping_add(self.bits.take(64));
+                return;
+            }
         };
-        let shifted = self.bits.window()
-            << (if size == 14 {
-                2
-            } else if size == 17 {
-                3
-            } else {
-                4
-            });
-        let raw = (shifted >> (64 - size)).cast_signed();
-        self.bits.consume(if size == 14 {
-            16
-        } else if size == 17 {
-            20
-        } else {
-            24
-        });
+        self.bits.consume(prefix + size);
+        let raw = (window << prefix >> (64 - size)).cast_signed();
         // Negative numbers come as high ones; the highest positive one is half the range.
         let change = if raw > 1 << (size - 1) { raw - (1 << size) } else { raw };
         self.delta = self.delta.wrapping_add(change.cast_unsigned());
-        Ok(())
     }
 
-    #[cold]
-    #[inline(never)]
-    fn long_delta_change(&mut self) -> Result<(), Fault> {
-        self.bits.consume(4);
-        if self.bits.overrun() {
-            return Err(Fault::Truncated);
-        }
-        let change = self.bits.take_long(64).ok_or(Fault::Truncated)?;
-        self.delta = self.delta.wrapping_add(change);
-        self.bits.refill();
-        Ok(())
-    }
-
-    /// At least 32 bits are there unless the chunk ends.
+    /// `window` are the next bits, at least 56 unless the chunk ends.
     #[inline(always)]
-    fn value(&mut self) -> Result<(), Fault> {
-        if self.bits.window() >> 63 == 0 {
+    fn value(&mut self, mut window: u64) -> Result<(), Fault> {
+        if window >> 63 == 0 {
             self.bits.consume(1);
-            return if self.bits.overrun() { Err(Fault::Truncated) } else { Ok(()) };
+            return self.check_overrun();
         }
-        if self.bits.window() >> 62 == 0b10 {
+        if window >> 62 == 0b10 {
             self.bits.consume(2);
+            window <<= 2;
         } else {
-            let header = (self.bits.window() >> 51) as u32;
             self.bits.consume(13);
+            let header = (window >> 51) as u32;
             let leading = header >> 6 & 31;
             // 64 is written as 0.
             let significant = ((header & 63).wrapping_sub(1) & 63) + 1;
             if leading + significant > 64 {
-                return Err(self.bad_window(leading, significant));
+                self.check_overrun()?;
+                return Err(Fault::Window { leading: leading as u8, significant: significant as u8 });
             }
             self.significant = significant;
             self.trailing = 64 - leading - significant;
             self.window_known = true;
+            window <<= 13;
         }
-        if self.bits.have() < self.significant.cast_signed() {
-            return self.long_difference();
-        }
-        let differing = self.bits.take(self.significant) << self.trailing;
-        self.value_bits ^= differing;
-        Ok(())
-    }
-
-    /// The bits that differ where they are not all in the window.
-    #[inline(always)]
-    fn long_difference(&mut self) -> Result<(), Fault> {
-        if self.bits.overrun() {
-            return Err(Fault::Truncated);
-        }
-        self.bits.refill();
-        if self.bits.have() >= self.significant.cast_signed() {
-            self.value_bits ^= self.bits.take(self.significant) << self.trailing;
-            return Ok(());
-        }
-        self.longest_difference()
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn longest_difference(&mut self) -> Result<(), Fault> {
-        let differing = self.bits.take_long(self.significant).ok_or(Fault::Truncated)?;
+        // What is left of the bits that were given.
+        let differing = if self.significant <= PEEK_BITS - 1 - 13 {
+            self.bits.consume(self.significant);
+            window >> (64 - self.significant)
+        } else {
+            self.bits.take(self.significant)
+        };
         self.value_bits ^= differing << self.trailing;
-        Ok(())
+        self.check_overrun()
     }
 
-    #[cold]
-    fn bad_window(&self, leading: u32, significant: u32) -> Fault {
-        if self.bits.overrun() {
-            return Fault::Truncated;
-        }
-        Fault::Window { leading: leading as u8, significant: significant as u8 }
+    #[inline(always)]
+    fn check_overrun(&self) -> Result<(), Fault> {
+        if self.bits.overrun() { Err(Fault::Truncated) } else { Ok(()) }
     }
 }
 
@@ -219,14 +187,14 @@ pub struct XorDecoder<'a> {
     bytes: &'a [u8],
     sample_count: u16,
     read_count: u16,
-    /// From the first sample on.
-    state: Option<State<'a>>,
+    state: State<'a>,
+    failed: Option<DecodeError>,
 }
 
 impl<'a> XorDecoder<'a> {
     /// Fails where not even the count is there.
     pub fn new(bytes: &'a [u8]) -> Result<XorDecoder<'a>, DecodeError> {
-        Ok(XorDecoder { bytes, sample_count: header(bytes)?, read_count: 0, state: None })
+        Ok(XorDecoder { bytes, sample_count: header(bytes)?, read_count: 0, state: State::start(bytes), failed: None })
     }
 
     /// The count in the header.
@@ -236,31 +204,31 @@ impl<'a> XorDecoder<'a> {
 
     /// The next sample; `None` after the last. After an error it fails again.
     #[expect(clippy::should_implement_trait, reason = "an error ends the samples, which `Iterator` cannot say")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<(i64, f64)>, DecodeError> {
         if self.read_count == self.sample_count {
             return Ok(None);
         }
-        let state = match self.state {
-            None => State::first(self.bytes),
-            Some(mut state) => {
-                let read = if self.read_count == 1 {
-                    state.second(self.bytes)
-                } else {
-                    state.bits.refill();
-                    state.later()
-                };
-                read.map(|()| state)
-            }
+        let read = match self.read_count {
+            _ if self.failed.is_some() => Err(Fault::Truncated),
+            0 => self.state.first(self.bytes),
+            1 => self.state.second(self.bytes),
+            _ => self.state.later(),
         };
-        let state = state.map_err(|fault| fault.at(self.read_count, self.sample_count))?;
-        self.state = Some(state);
+        if let Err(fault) = read {
+            let fault = fault.at(self.read_count, self.sample_count);
+            return Err(*self.failed.get_or_insert(fault));
+        }
         self.read_count += 1;
-        Ok(Some((state.timestamp_ms, f64::from_bits(state.value_bits))))
+        Ok(Some((self.state.timestamp_ms, f64::from_bits(self.state.value_bits))))
     }
 
     /// Where the last sample read ends; `None` before the first.
     pub(super) fn end(&self) -> Option<End> {
-        let state = self.state?;
+        if self.read_count == 0 {
+            return None;
+        }
+        let state = &self.state;
         let leading = 64 - state.significant - state.trailing;
         Some(End {
             position_bits: state.bits.position_bits(),
@@ -299,7 +267,8 @@ fn fill(bytes: &[u8], timestamps: &mut [i64], values: &mut [f64]) -> Result<(), 
     if count == 0 {
         return Ok(());
     }
-    let mut state = State::first(bytes).map_err(|fault| (0, fault))?;
+    let mut state = State::start(bytes);
+    state.first(bytes).map_err(|fault| (0, fault))?;
     (timestamps[0], values[0]) = (state.timestamp_ms, f64::from_bits(state.value_bits));
     if count == 1 {
         return Ok(());
@@ -308,16 +277,16 @@ fn fill(bytes: &[u8], timestamps: &mut [i64], values: &mut [f64]) -> Result<(), 
     (timestamps[1], values[1]) = (state.timestamp_ms, f64::from_bits(state.value_bits));
     let mut i = 2;
     while i < count {
-        state.bits.refill();
         // Two zero bits are a sample at the same distance with the same value; constant series are runs of them.
-        let zeros = state.bits.window().leading_zeros().min(state.bits.have().cast_unsigned());
-        let run = (zeros / 2) as usize;
-        if run > 1 {
-            let run = run.min(count - i);
-            for (timestamp, value) in timestamps[i..i + run].iter_mut().zip(&mut values[i..i + run]) {
-                state.timestamp_ms = state.timestamp_ms.wrapping_add(state.delta.cast_signed());
-                (*timestamp, *value) = (state.timestamp_ms, f64::from_bits(state.value_bits));
+        let window = state.bits.peek();
+        if window >> 60 == 0 {
+            let zeros = (window.leading_zeros().min(PEEK_BITS) as usize).min(state.bits.left_bits());
+            let run = (zeros / 2).min(count - i);
+            if run == 0 {
+                return Err((i, Fault::Truncated));
             }
+            let columns = (&mut timestamps[i..i + run], &mut values[i..i + run]);
+            state.timestamp_ms = fill_run(columns, state.timestamp_ms, state.delta.cast_signed(), state.value_bits);
             state.bits.consume(run as u32 * 2);
             i += run;
             continue;
@@ -327,4 +296,16 @@ fn fill(bytes: &[u8], timestamps: &mut [i64], values: &mut [f64]) -> Result<(), 
         i += 1;
     }
     Ok(())
+}
+
+/// Writes samples at the same distance with the same value and returns the last timestamp. Not inlined: the compiler would
+/// prepare its vector registers for every sample of the caller's loop, which doubled the time of changing values.
+#[inline(never)]
+fn fill_run(columns: (&mut [i64], &mut [f64]), mut timestamp_ms: i64, delta: i64, value_bits: u64) -> i64 {
+    for timestamp in columns.0 {
+        timestamp_ms = timestamp_ms.wrapping_add(delta);
+        *timestamp = timestamp_ms;
+    }
+    columns.1.fill(f64::from_bits(value_bits));
+    timestamp_ms
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::parser::tests::{Xorshift, conformance};
 use crate::{Format, LabelsScratch};
+use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A target: lines of a page are `name value`; what the cache says of them is checked.
@@ -12,11 +13,13 @@ struct Target {
     new_lines: usize,
     metadata: Vec<String>,
     repeated: usize,
+    /// Whether the hot path is used.
+    hot: bool,
 }
 
 impl Target {
     fn new(staleness: Staleness) -> Target {
-        Target { cache: ScrapeCache::new(staleness), new_lines: 0, metadata: Vec::new(), repeated: 0 }
+        Target { cache: ScrapeCache::new(staleness), new_lines: 0, metadata: Vec::new(), repeated: 0, hot: true }
     }
 
     /// Scrapes and gives back what vanished. A page that does not parse is a failed scrape.
@@ -26,6 +29,9 @@ impl Target {
         let mut parser = Parser::new(format, page.as_bytes()).unwrap();
         let mut scratch = LabelsScratch::new();
         let outcome = loop {
+            if self.hot {
+                self.cache.take_unchanged(&mut parser, |_, _| {});
+            }
             match self.cache.next(&mut parser) {
                 Ok(None) => break Outcome::Good,
                 Err(_) => break Outcome::Failed,
@@ -47,9 +53,11 @@ impl Target {
 }
 
 fn check(staleness: Staleness, scrapes: &[(&str, &[&str])]) {
-    let mut target = Target::new(staleness);
-    for (page, vanished) in scrapes {
-        assert_eq!(target.scrape(Format::Text, page), *vanished, "{page:?} of {scrapes:?}");
+    for hot in [true, false] {
+        let mut target = Target { hot, ..Target::new(staleness) };
+        for (page, vanished) in scrapes {
+            assert_eq!(target.scrape(Format::Text, page), *vanished, "{page:?} of {scrapes:?}");
+        }
     }
 }
 
@@ -228,7 +236,9 @@ fn edited_pages_give_what_the_bare_parser_gives() {
         let mut random = Xorshift(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut lines: Vec<String> = (0..40).map(|i| format!("m{}{{i=\"{i}\"}} {i}\n", i % 7)).collect();
         lines.insert(3, "# TYPE m1 histogram\n".to_owned());
-        let (mut target, mut naive) = (Target::new(Staleness::WithoutTimestamp), Naive::default());
+        let hot = seed % 2 == 0;
+        let mut target = Target { hot, ..Target::new(Staleness::WithoutTimestamp) };
+        let mut naive = Naive::default();
         let mut fresh = 0;
         let mut before = lines.concat();
         for round in 0..30 {
@@ -257,4 +267,21 @@ fn a_real_page_is_predicted_line_by_line() {
         texts.iter().zip(texts.iter().skip(1)).all(|((o, l), (next, _))| o + l == *next),
         "nothing lies between texts"
     );
+}
+
+proptest! {
+    #[test]
+    fn the_hot_path_reads_numbers_as_the_parser_does(
+        values in proptest::collection::vec(
+            "(-?[0-9]{0,3}|[0-9]{1,20}|-?[0-9]{1,18}\\.[0-9]{0,18}|[0-9]\\.[0-9]{1,17}e[-+]?[0-9]{1,3}|NaN|\\+Inf|[-+.0-9e]{1,9})( [0-9]{1,20})?",
+            1..6,
+        )
+    ) {
+        let first: String = (0..values.len()).map(|i| format!("a{{i=\"{i}\"}} 1\n")).collect();
+        let second: String = values.iter().enumerate().map(|(i, v)| format!("a{{i=\"{i}\"}} {v}\n")).collect();
+        // In OpenMetrics the pages lack their end, which must be told, too.
+        crate::fuzzing::fuzz_cache(first.as_bytes(), second.as_bytes());
+        let with_end = |page: String| page + "# EOF\n";
+        crate::fuzzing::fuzz_cache(with_end(first).as_bytes(), with_end(second).as_bytes());
+    }
 }

@@ -196,7 +196,7 @@ fn check_sample(s: &Written, expected_help: &str, format: Format, parser: &mut P
     assert!(series.sample.value == s.value || s.value.is_nan() && series.sample.value.is_nan());
     let at = s.seconds.filter(|t| format == Format::OpenMetrics || *t >= 0).map(|t| TimestampMs(t * 1000));
     assert_eq!(series.sample.timestamp, at);
-    let exemplar = series.sample.exemplar.map(|e| e.to_exemplar(&mut scratch).unwrap());
+    let exemplar = parser.exemplar().map(|e| e.to_exemplar(&mut scratch).unwrap());
     let expected = s.exemplar.as_ref().filter(|_| format == Format::OpenMetrics);
     assert_eq!(exemplar.map(|e| (e.labels.get("id").unwrap().to_owned(), e.value)).as_ref(), expected);
 }

@@ -47,14 +47,16 @@ fn show(entry: &Entry<'_>) -> String {
             if let Some(at) = series.sample.timestamp {
                 out += &format!(" @{at}");
             }
-            if let Some(exemplar) = series.sample.exemplar {
-                exemplar.labels(&mut scratch).unwrap();
-                out += &format!(" # {} {}", braces(&scratch), float(exemplar.value));
-                out += &exemplar.timestamp.map_or(String::new(), |at| format!(" @{at}"));
-            }
             out
         }
     }
+}
+
+fn show_exemplar(exemplar: &ExemplarText<'_>) -> String {
+    let mut scratch = LabelsScratch::new();
+    exemplar.labels(&mut scratch).unwrap();
+    let at = exemplar.timestamp.map_or(String::new(), |at| format!(" @{at}"));
+    format!(" # {} {}{at}", braces(&scratch), float(exemplar.value))
 }
 
 fn read(format: Format, page: &[u8]) -> Vec<String> {
@@ -62,7 +64,10 @@ fn read(format: Format, page: &[u8]) -> Vec<String> {
     let mut out = Vec::new();
     loop {
         match parser.next() {
-            Ok(Some(entry)) => out.push(show(&entry)),
+            Ok(Some(entry)) => {
+                let shown = show(&entry);
+                out.push(shown + &parser.exemplar().as_ref().map(show_exemplar).unwrap_or_default());
+            }
             Ok(None) => return out,
             Err(e) => {
                 out.push(format!("error: {e}"));
@@ -118,7 +123,7 @@ fn check_page(path: &str, format: Format, expected: [usize; 5]) {
                 counts[0] += 1;
                 series.labels(&mut scratch).unwrap();
                 assert!(scratch.to_labels().unwrap().metric_name().is_some(), "{path}");
-                if let Some(exemplar) = series.sample.exemplar {
+                if let Some(exemplar) = parser.exemplar() {
                     counts[1] += 1;
                     assert!(!exemplar.to_exemplar(&mut scratch).unwrap().labels.is_empty(), "{path}");
                 }
@@ -141,12 +146,12 @@ fn real_pages_parse_whole() {
 }
 
 /// Reads `m INPUT` (with a timestamp, `m 1 INPUT`) as a page.
-fn one_line(format: Format, line: &str) -> Result<Sample<'static>, String> {
+fn one_line(format: Format, line: &str) -> Result<Sample, String> {
     let end = if format == Format::OpenMetrics { "# EOF\n" } else { "" };
     let page = format!("{line}\n{end}");
     let mut parser = Parser::new(format, page.as_bytes()).unwrap();
     match parser.next() {
-        Ok(Some(Entry::Series(series))) => Ok(Sample { exemplar: None, ..series.sample }),
+        Ok(Some(Entry::Series(series))) => Ok(series.sample),
         Ok(other) => panic!("{line}: {other:?}"),
         Err(e) => Err(e.to_string()),
     }

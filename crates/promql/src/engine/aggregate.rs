@@ -10,7 +10,7 @@ pub(crate) use topk::TopK;
 
 use super::column::{ABSENT, NORMAL_NAN, is_absent};
 use super::error::QueryError;
-use super::limits::Budget;
+use super::limits::Tally;
 use super::math::{kahan, quantile};
 use super::node::{Groups, Scalar};
 use super::row::{Key, Row};
@@ -325,21 +325,21 @@ impl Aggregator {
     }
 
     /// Adds a row to its group.
-    pub(crate) fn add(&mut self, key: &Key, column: &[f64], budget: &Budget) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
         let at = self.grouper.find(key);
         if at == self.columns.len() {
             self.columns.push(Columns::new(self.op, self.n));
-            budget.hold(self.n)?;
+            tally.hold(self.n)?;
         }
         if self.op == AggregateOp::Quantile {
-            budget.hold(self.n)?;
+            tally.hold(self.n)?;
         }
         self.columns[at].add(column);
         Ok(())
     }
 
     /// Adds the groups of another thread.
-    pub(crate) fn merge(&mut self, other: Aggregator, budget: &Budget) {
+    pub(crate) fn merge(&mut self, other: Aggregator, tally: &mut Tally<'_>) {
         let Aggregator { n, grouper, columns, .. } = other;
         for (group, columns) in grouper.into_groups().into_iter().zip(columns) {
             let at = self.grouper.adopt(group);
@@ -347,7 +347,7 @@ impl Aggregator {
                 self.columns.push(columns);
             } else {
                 if !matches!(columns, Columns::Rows(_)) {
-                    budget.release(columns.held(n));
+                    tally.release(columns.held(n));
                 }
                 self.columns[at].merge(columns);
             }

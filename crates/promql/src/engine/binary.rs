@@ -117,27 +117,31 @@ impl Sides {
         Sides { many, many_groups, one, one_of, swapped }
     }
 
-    /// An error where the one side has two of a group at one step, and the many side has anything there.
+    /// An error where the one side has two of a group at one step, and the many side has anything there. Named are the first two
+    /// in order of labels, which is the order of Prometheus' storage.
     fn check_one_side(&self, node: &BinaryNode) -> Result<(), QueryError> {
         let crowded: Vec<&Vec<usize>> = self.one_of.values().filter(|rows| rows.len() > 1).collect();
         if crowded.is_empty() {
             return Ok(());
         }
+        let labels = |at: usize| &self.one[at].key.labels;
         for i in 0..node.grid.count {
             if !self.many.iter().any(|row| !is_absent(row.values[i])) {
                 continue;
             }
-            for rows in &crowded {
-                let mut present = rows.iter().filter(|at| !is_absent(self.one[**at].values[i]));
-                if let (Some(first), Some(second)) = (present.next(), present.next()) {
-                    let (first, second) = (&self.one[*first].key.labels, &self.one[*second].key.labels);
-                    return Err(QueryError::ManyToMany {
-                        group: match_labels(second, &node.matching),
-                        side: if self.swapped { "left" } else { "right" },
-                        first: second.clone(),
-                        second: first.clone(),
-                    });
-                }
+            let pairs = crowded.iter().filter_map(|rows| {
+                let mut present: Vec<&Labels> =
+                    rows.iter().filter(|at| !is_absent(self.one[**at].values[i])).map(|at| labels(*at)).collect();
+                present.sort_unstable();
+                Some((*present.first()?, *present.get(1)?))
+            });
+            if let Some((first, second)) = pairs.min_by(|a, b| a.1.cmp(b.1)) {
+                return Err(QueryError::ManyToMany {
+                    group: match_labels(second, &node.matching),
+                    side: if self.swapped { "left" } else { "right" },
+                    first: second.clone(),
+                    second: first.clone(),
+                });
             }
         }
         Ok(())
@@ -156,6 +160,7 @@ impl Sides {
             *crowd.entry(*group).or_default() += 1;
         }
         let mut out = Vec::new();
+        let mut made = 0;
         let mut column = vec![ABSENT; node.grid.count];
         for (many, group) in self.many.iter().zip(&self.many_groups) {
             let Some(ones) = self.one_of.get(group) else { continue };
@@ -175,7 +180,8 @@ impl Sides {
                 let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
                 binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
                 if any_present(&column) {
-                    join.budget.hold(node.grid.count)?;
+                    made += node.grid.count;
+                    join.budget.glance(made)?;
                     let key = Key { labels, drop_name: node.return_bool && join.delayed };
                     out.push(Row { key, values: column.as_slice().into() });
                 }

@@ -16,7 +16,7 @@ pub(crate) struct QueryTimes {
 }
 
 /// Seconds in 2^63 nanoseconds.
-const SECONDS_MAX: f64 = 9_223_372_036.854_775_807;
+const SECONDS_MAX: f64 = 9_223_372_036.854_776;
 
 impl QueryTimes {
     /// The end less the start, in seconds.

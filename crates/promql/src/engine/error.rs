@@ -118,8 +118,11 @@ pub enum QueryError {
     #[error("Scalar value {} overflows int64", go_g(*.0))]
     ScalarOverflow(f64),
     /// `count_values("", x)`.
-    #[error("invalid label name {0:?}")]
-    InvalidLabelName(String),
+    #[error("invalid label name {quoted}")]
+    InvalidLabelName {
+        /// The name, in quotes.
+        quoted: String,
+    },
     /// A regular expression in `label_replace` that is none.
     #[error("invalid regular expression in label_replace(): {0}")]
     InvalidRegexp(String),

@@ -11,6 +11,7 @@ use super::column::{ABSENT, Grid, any_present, count_present};
 use super::decode::Decoded;
 use super::error::QueryError;
 use super::limits::{QueryStats, Ticker};
+use super::load::{Count, Load};
 use super::map::{self, Work};
 use super::math::{go_max, go_min, scalar_binary};
 use super::node::{
@@ -19,7 +20,7 @@ use super::node::{
 };
 use super::result::{Points, RangeSeries, Value, VectorSample};
 use super::row::{Key, Row, Seen, Uniqueness, check_unique, merge_rows};
-use super::sink::{Made, Sink};
+use super::sink::{Made, Sink, held_by};
 use super::source::{Buffers, Env};
 use super::window::Number;
 use super::worker::Run;
@@ -34,6 +35,10 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) stats: QueryStats,
     ticker: Ticker,
     buffers: Buffers,
+    /// What Prometheus would hold for the node that was evaluated last.
+    load: Load,
+    /// What it would hold for the pipelines.
+    pipeline_loads: Vec<Load>,
     /// Numbers that were late, by the address of their node.
     late: HashMap<*const ScalarNode, Scalar>,
 }
@@ -42,6 +47,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn new(
         plan: &'a PlanState,
         made: Vec<Option<Made>>,
+        pipeline_loads: Vec<Load>,
         annotations: Annotations,
         stats: QueryStats,
     ) -> Evaluator<'a> {
@@ -52,8 +58,15 @@ impl<'a> Evaluator<'a> {
             stats,
             ticker: Ticker::new(&plan.params.interrupt),
             buffers: Buffers::default(),
+            load: Load::default(),
+            pipeline_loads,
             late: HashMap::new(),
         }
+    }
+
+    /// The most samples that Prometheus would have held.
+    pub(crate) fn peak(&self) -> u64 {
+        self.load.peak
     }
 
     fn delayed(&self) -> bool {
@@ -71,14 +84,17 @@ impl<'a> Evaluator<'a> {
                 let scalar = self.resolve(scalar)?;
                 let number = numbers(&scalar);
                 if is_instant {
+                    self.load.peak = self.load.peak.max(1);
                     return Ok(Value::Scalar { at, value: number.at(0) });
                 }
                 plan.budget.hold(grid.count)?;
+                self.load.peak = self.load.peak.max(grid.count as u64);
                 let values = (0..grid.count).map(|i| number.at(i)).collect();
                 let points = Points::on_grid(grid, values);
                 Ok(Value::Matrix(vec![RangeSeries { labels: Labels::empty(), points }]))
             }
             Root::Points(pipeline) => {
+                self.load = self.pipeline_loads[*pipeline];
                 let Some(Made::Points(series)) = self.made[*pipeline].take() else { return Ok(Value::Matrix(vec![])) };
                 let series = series.into_iter();
                 let series =
@@ -129,17 +145,22 @@ impl<'a> Evaluator<'a> {
             Node::Vector(scalar, n) => {
                 let scalar = self.resolve(scalar)?;
                 self.plan.budget.glance_columns(*n)?;
-                self.plan.budget.hold(*n)?;
                 let number = numbers(&scalar);
                 let values = (0..*n).map(|i| number.at(i)).collect();
-                Ok(vec![Row { key: Key::new(Labels::empty()), values }])
+                let rows = vec![Row { key: Key::new(Labels::empty()), values }];
+                self.plan.budget.hold(held_by(&rows))?;
+                self.load = Load::stepwise(&[Load::numbers(*n)], Count::of_rows(&rows));
+                Ok(rows)
             }
             Node::Binary(node) => self.binary(node),
             Node::Histogram(node) => self.histogram(node),
             Node::Sort { input, by, descending } => {
                 let mut rows = self.rows(input)?;
                 rows.retain(|row| any_present(&row.values));
+                // Storage gives Prometheus series in order of labels, and its sorting leaves few equals as they were.
+                rows.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
                 sort::sort(&mut rows, by, *descending);
+                self.load = Load::stepwise(&[self.load], Count::of_rows(&rows));
                 Ok(rows)
             }
             Node::Also(warning, node) => {
@@ -151,6 +172,7 @@ impl<'a> Evaluator<'a> {
 
     fn pipeline_rows(&mut self, at: usize) -> Result<Vec<Row>, QueryError> {
         let pipeline = &self.plan.planned.pipelines[at];
+        self.load = self.pipeline_loads[at];
         let Some(Made::Rows(rows)) = self.made[at].take() else { return Ok(Vec::new()) };
         let overlaps = |unique: &Option<Uniqueness>| *unique == Some(Uniqueness::Overlap);
         let may_repeat = overlaps(&pipeline.unique) || pipeline.steps.iter().any(|step| overlaps(&step.unique));
@@ -178,6 +200,7 @@ impl<'a> Evaluator<'a> {
         let mut decoded = Decoded::default();
         let mut seen = Seen::default();
         let mut rows = Vec::new();
+        let mut count = Count::default();
         for one in series {
             self.stats.samples_decoded += decoded.fill(&one, range, &mut self.ticker)? as u64;
             let mut work = Work { key: Key::new(one.labels), column: Vec::new(), other: Vec::new() };
@@ -194,6 +217,7 @@ impl<'a> Evaluator<'a> {
                     self.stats.total_queryable_samples += looked.seen * counts.repeat;
                 }
                 self.stats.samples_read += looked.read;
+                count.add(looked.out);
                 plan.budget.hold(count_present(&work.column))?;
                 if !delayed {
                     work.key.settle();
@@ -201,12 +225,15 @@ impl<'a> Evaluator<'a> {
                 rows.push(Row { key: work.key, values: work.column.into() });
             }
         }
+        self.load = Load::source(count);
         Ok(rows)
     }
 
     fn map(&mut self, input: &Node, from: Grid, step: &Step) -> Result<Vec<Row>, QueryError> {
         let rows = self.rows(input)?;
+        let load = self.load;
         let op = self.resolve_op(&step.op)?;
+        let mut window = 0;
         let delayed = self.delayed();
         let mut out = Vec::with_capacity(rows.len());
         let mut work = Work { key: Key::new(Labels::empty()), column: Vec::new(), other: Vec::new() };
@@ -224,6 +251,7 @@ impl<'a> Evaluator<'a> {
             };
             let (left, looked) = map::apply(&op, from, step.grid, &mut work, &mut env)?;
             self.stats.total_queryable_samples += looked.seen;
+            window = looked.out.window.max(window);
             self.plan.budget.release(before);
             if left {
                 let mut key = work.key.clone();
@@ -239,11 +267,13 @@ impl<'a> Evaluator<'a> {
             Some(Uniqueness::Overlap) => out = merge_rows(out)?,
             Some(Uniqueness::Strict) => check_unique(&out)?,
         }
+        self.load = load.step(&op, Count { window, ..Count::of_rows(&out) }, step.grid.count);
         Ok(out)
     }
 
     fn reduce(&mut self, input: &Node, spec: &SinkSpec, grid: Grid) -> Result<Vec<Row>, QueryError> {
         let rows = self.rows(input)?;
+        let load = self.load;
         let spec = match spec {
             SinkSpec::Aggregate { op, groups, param } => {
                 SinkSpec::Aggregate { op: *op, groups: groups.clone(), param: self.resolve(param)? }
@@ -253,21 +283,27 @@ impl<'a> Evaluator<'a> {
         };
         let delayed = self.delayed();
         let mut sink = Sink::new(&spec, grid, delayed);
+        let budget = &self.plan.budget;
         for row in rows {
             self.ticker.tick(grid.count)?;
-            sink.add(&row.key, &row.values, delayed, &self.plan.budget)?;
-            self.plan.budget.release(count_present(&row.values));
+            sink.add(&row.key, &row.values, delayed, budget)?;
+            budget.release(count_present(&row.values));
         }
-        match sink.finish(&spec) {
-            Made::Rows(rows) => Ok(rows),
+        match sink.finish(&spec, budget)? {
+            Made::Rows(rows) => {
+                self.load = load.sink(&spec, Count::of_rows(&rows));
+                Ok(rows)
+            }
             Made::Raw(_) | Made::Points(_) => Err(QueryError::Malformed("a sink of series within an expression")),
         }
     }
 
     fn binary(&mut self, node: &BinaryNode) -> Result<Vec<Row>, QueryError> {
         let lhs = self.rows(&node.lhs)?;
+        let left = self.load;
         let rhs = self.rows(&node.rhs)?;
-        let held: usize = lhs.iter().chain(&rhs).map(|row| count_present(&row.values)).sum();
+        let right = self.load;
+        let held = held_by(&lhs) + held_by(&rhs);
         let mut join = Join {
             delayed: self.plan.params.options.delayed_name_removal,
             annotations: &mut self.annotations,
@@ -275,14 +311,21 @@ impl<'a> Evaluator<'a> {
             budget: &self.plan.budget,
         };
         let rows = binary::evaluate(node, lhs, rhs, &mut join)?;
-        if !super::math::is_set(node.op) {
-            self.plan.budget.release(held);
-        }
+        self.plan.budget.hold(held_by(&rows))?;
+        self.plan.budget.release(held);
+        self.load = Load::stepwise(&[left, right], Count::of_rows(&rows));
         Ok(rows)
     }
 
     fn histogram(&mut self, node: &HistogramNode) -> Result<Vec<Row>, QueryError> {
         let rows = self.rows(&node.input)?;
+        let mut loads = vec![self.load];
+        let numbers = match &node.function {
+            HistogramFn::Quantile(..) => 1,
+            HistogramFn::Fraction(..) => 2,
+            HistogramFn::Quantiles(_, qs) => qs.len(),
+        };
+        loads.resize(1 + numbers, Load::numbers(node.grid.count));
         let function = match &node.function {
             HistogramFn::Quantile(q, pos) => HistogramFn::Quantile(self.resolve(q)?, *pos),
             HistogramFn::Fraction(lower, upper) => HistogramFn::Fraction(self.resolve(lower)?, self.resolve(upper)?),
@@ -292,11 +335,12 @@ impl<'a> Evaluator<'a> {
             }
         };
         self.ticker.tick(rows.len() * node.grid.count)?;
-        let held: usize = rows.iter().map(|row| count_present(&row.values)).sum();
+        let held = held_by(&rows);
         let delayed = self.delayed();
         let rows = histogram::evaluate(&function, rows, node.grid, delayed, node.pos, &mut self.annotations);
         self.plan.budget.release(held);
-        self.plan.budget.hold(rows.iter().map(|row| count_present(&row.values)).sum())?;
+        self.plan.budget.hold(held_by(&rows))?;
+        self.load = Load::stepwise(&loads, Count::of_rows(&rows));
         if delayed && node.grid.count == 1 { Ok(rows) } else { merge_rows(rows) }
     }
 

@@ -38,7 +38,7 @@ fn group(rows: Vec<Row>, delayed: bool, pos: Pos, annotations: &mut Annotations)
     let mut histograms: Vec<Histogram> = Vec::new();
     for row in rows {
         let le = row.key.labels.get(BUCKET_LABEL).unwrap_or("");
-        let Ok(bound) = le.parse::<f64>() else {
+        let Ok(bound) = crate::numbers::parse_float(le) else {
             let name = if delayed { row.key.labels.metric_name().unwrap_or("") } else { "" };
             annotations.bad_bucket_label(pos, name, le);
             continue;

@@ -83,11 +83,33 @@ impl Budget {
 
     /// Counts `samples` as given back.
     pub(crate) fn release(&self, samples: usize) {
-        self.held.fetch_sub(samples as u64, Ordering::Relaxed);
+        let before = self.held.fetch_sub(samples as u64, Ordering::Relaxed);
+        debug_assert!(before >= samples as u64, "{samples} given back of {before}");
     }
 
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// A part of the budget that one owner holds.
+#[derive(Debug)]
+pub(crate) struct Tally<'a> {
+    pub(crate) budget: &'a Budget,
+    pub(crate) held: &'a mut usize,
+}
+
+impl Tally<'_> {
+    /// Counts `samples` as held by the owner.
+    pub(crate) fn hold(&mut self, samples: usize) -> Result<(), QueryError> {
+        *self.held += samples;
+        self.budget.hold(samples)
+    }
+
+    /// Counts `samples` as given back by the owner.
+    pub(crate) fn release(&mut self, samples: usize) {
+        *self.held -= samples;
+        self.budget.release(samples);
     }
 }
 
@@ -129,8 +151,10 @@ pub struct QueryStats {
     pub total_queryable_samples: u64,
     /// Samples that came new to a step's window, as Prometheus counts `samplesRead`.
     pub samples_read: u64,
-    /// Most samples held at once.
+    /// Most samples that Prometheus would have held at once, as it counts `peakSamples`.
     pub peak_samples: u64,
+    /// Most samples that were held at once.
+    pub held_samples: u64,
 }
 
 impl QueryStats {

@@ -7,7 +7,7 @@ use super::node::{LabelJoin, LabelReplace, MapOp, Scalar};
 use super::row::Key;
 use super::source::{self, Env, Looked};
 use super::window::{Number, Samples};
-use model::{LabelsBuilder, METRIC_NAME, SeriesId};
+use model::{LabelsBuilder, METRIC_NAME};
 
 /// A row at hand.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub(crate) fn apply(
             let result = source::windows(call, samples, to, &mut work.key, &mut work.other, env);
             (env.buffers.ts, env.buffers.values) = (ts, values);
             (left, looked) = result?;
-            looked = Looked { seen: looked.seen * repeat, read: 0 };
+            looked = Looked { seen: looked.seen * repeat, read: 0, ..looked };
             std::mem::swap(&mut work.column, &mut work.other);
         }
         MapOp::Repeat(n) => {
@@ -172,11 +172,21 @@ fn set_label(key: &mut Key, name: &str, value: &str) {
     }
 }
 
-/// Where in [0, 1) the labels lie, for `limit_ratio`.
-#[expect(clippy::cast_precision_loss, reason = "a fraction with 53 bits is as good")]
+/// Where in [0, 1] the labels lie, for `limit_ratio`: the hash that Prometheus takes of labels as its usual build holds them
+/// (for each text a byte of length, or 255 and three bytes, and the text). Source: `model/labels/labels_stringlabels.go`.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus divides floats too")]
 fn offset_of(key: &Key) -> f64 {
-    let id = SeriesId::of_packed(key.labels.as_packed()).0;
-    (id >> 75) as f64 / (1u64 << 53) as f64
+    let mut bytes = Vec::with_capacity(key.labels.as_packed().len() + 16);
+    for text in key.labels.iter().flat_map(|l| [l.name, l.value]) {
+        let n = u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+        if text.len() < 255 {
+            bytes.push(n[0]);
+        } else {
+            bytes.extend_from_slice(&[255, n[0], n[1], n[2]]);
+        }
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    xxhash_rust::xxh64::xxh64(&bytes, 0) as f64 / u64::MAX as f64
 }
 
 fn is_sampled(ratio: f64, offset: f64) -> bool {

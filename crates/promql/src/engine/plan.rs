@@ -82,30 +82,11 @@ pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryEr
     Ok(Planned { root, grid, leaves, leaf_plans, pipelines })
 }
 
-/// What kind of value an expression has.
-pub(crate) fn type_of(expr: &Expr) -> ValueType {
-    match &expr.kind {
-        ExprKind::Aggregate(_) | ExprKind::Vector(_) => ValueType::Vector,
-        ExprKind::Binary(binary) => match (type_of(&binary.lhs), type_of(&binary.rhs)) {
-            (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
-            _ => ValueType::Vector,
-        },
-        ExprKind::Call(call) => match call.function {
-            "time" | "pi" | "scalar" | "start" | "end" | "range" | "step" | "max_of" | "min_of" => ValueType::Scalar,
-            _ => ValueType::Vector,
-        },
-        ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
-        ExprKind::Number(_) => ValueType::Scalar,
-        ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => type_of(inner),
-        ExprKind::String(_) => ValueType::String,
-    }
-}
-
 impl Planner<'_> {
     fn root(&mut self, expr: &Expr, grid: Grid, is_instant: bool) -> Result<Root, QueryError> {
         let scope = Scope { repeat: 1, counts: true };
         let not_for_range = |found| Err(QueryError::NotForRangeQuery { found });
-        match (type_of(expr), &expr.kind) {
+        match (expr.value_type(), &expr.kind) {
             (ValueType::String, ExprKind::String(_)) if !is_instant => not_for_range("string"),
             (ValueType::Matrix, _) if !is_instant => not_for_range("range vector"),
             (ValueType::String, ExprKind::String(literal)) => Ok(Root::String(literal.text.clone())),
@@ -358,7 +339,8 @@ impl Planner<'_> {
                 return Err(QueryError::Malformed("count_values without a label"));
             };
             if label.text.is_empty() || label.exact.is_some() {
-                return Err(QueryError::InvalidLabelName(label.text.clone()));
+                let bytes = label.exact.as_deref().unwrap_or(label.text.as_bytes());
+                return Err(QueryError::InvalidLabelName { quoted: crate::quoted(bytes) });
             }
             let built = self.vector(input, grid, scope)?;
             let names_vary = by_name || label.text == METRIC_NAME;
@@ -395,7 +377,7 @@ impl Planner<'_> {
     fn binary(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let (lhs, rhs) = (unparen(&binary.lhs), unparen(&binary.rhs));
         let op = binary.op;
-        let is_scalar = |e: &Expr| type_of(e) == ValueType::Scalar;
+        let is_scalar = |e: &Expr| e.value_type() == ValueType::Scalar;
         let (vector, number, scalar_first) = match (is_scalar(lhs), is_scalar(rhs)) {
             (false, false) => return self.join(expr, binary, grid, scope),
             (true, true) => return Err(QueryError::Malformed("no vector where one is wanted")),

@@ -6,15 +6,22 @@ use storage::Series;
 use super::aggregate::{Absence, Aggregator, CountValues, Single, TopK};
 use super::column::{Grid, count_present};
 use super::error::QueryError;
-use super::limits::Budget;
+use super::limits::{Budget, Tally};
 use super::node::{Scalar, SinkSpec};
 use super::row::{Key, Row};
 use super::window::{Samples, WindowSpec, Windows};
 use crate::ast::AggregateOp;
 
+/// A sink and the samples it holds.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) state: State,
+    held: usize,
+}
+
 /// The state of a sink.
 #[derive(Debug)]
-pub(crate) enum Sink {
+pub(crate) enum State {
     Collect(Vec<Row>),
     Raw(Vec<Series>),
     Points { spec: WindowSpec, series: Vec<(Labels, Vec<i64>, Vec<f64>)> },
@@ -35,49 +42,42 @@ pub(crate) enum Made {
 impl Sink {
     pub(crate) fn new(spec: &SinkSpec, grid: Grid, delayed: bool) -> Sink {
         let n = grid.count;
-        match spec {
-            SinkSpec::Collect => Sink::Collect(Vec::new()),
-            SinkSpec::Raw => Sink::Raw(Vec::new()),
-            SinkSpec::Points(spec) => Sink::Points { spec: *spec, series: Vec::new() },
-            SinkSpec::Aggregate { op, groups, .. } => Sink::Aggregate(Aggregator::new(*op, groups, delayed, n)),
-            SinkSpec::TopK { op, groups, k } => Sink::TopK(TopK::new(*op, groups, k, delayed, n)),
-            SinkSpec::CountValues { groups, label } => Sink::CountValues(CountValues::new(groups, label, delayed, n)),
-            SinkSpec::Absent { .. } => Sink::Absent(Absence::new(n)),
-            SinkSpec::ScalarOf => Sink::ScalarOf(Single::new(n)),
-        }
+        let state = match spec {
+            SinkSpec::Collect => State::Collect(Vec::new()),
+            SinkSpec::Raw => State::Raw(Vec::new()),
+            SinkSpec::Points(spec) => State::Points { spec: *spec, series: Vec::new() },
+            SinkSpec::Aggregate { op, groups, .. } => State::Aggregate(Aggregator::new(*op, groups, delayed, n)),
+            SinkSpec::TopK { op, groups, k } => State::TopK(TopK::new(*op, groups, k, delayed, n)),
+            SinkSpec::CountValues { groups, label } => State::CountValues(CountValues::new(groups, label, delayed, n)),
+            SinkSpec::Absent { .. } => State::Absent(Absence::new(n)),
+            SinkSpec::ScalarOf => State::ScalarOf(Single::new(n)),
+        };
+        Sink { state, held: 0 }
     }
 
     /// Adds a row.
     pub(crate) fn add(&mut self, key: &Key, column: &[f64], delayed: bool, budget: &Budget) -> Result<(), QueryError> {
-        match self {
-            Sink::Collect(rows) => {
+        let mut tally = Tally { budget, held: &mut self.held };
+        match &mut self.state {
+            State::Collect(rows) => {
                 let present = count_present(column);
                 if present > 0 {
-                    budget.hold(present)?;
+                    tally.hold(present)?;
                     let mut key = key.clone();
                     if !delayed {
                         key.settle();
                     }
                     rows.push(Row { key, values: column.into() });
                 }
-                Ok(())
             }
-            Sink::Aggregate(state) => state.add(key, column, budget),
-            Sink::TopK(state) => state.add(key, column, budget),
-            Sink::CountValues(state) => state.add(key, column, budget),
-            Sink::Absent(state) => {
-                state.add(column);
-                Ok(())
-            }
-            Sink::ScalarOf(state) => {
-                state.add(column);
-                Ok(())
-            }
-            Sink::Raw(_) | Sink::Points { .. } => {
-                debug_assert!(false, "this sink takes series, not rows");
-                Ok(())
-            }
+            State::Aggregate(state) => state.add(key, column, &mut tally)?,
+            State::TopK(state) => state.add(key, column, &mut tally)?,
+            State::CountValues(state) => state.add(key, column, &mut tally)?,
+            State::Absent(state) => state.add(column),
+            State::ScalarOf(state) => state.add(column),
+            State::Raw(_) | State::Points { .. } => debug_assert!(false, "this sink takes series, not rows"),
         }
+        Ok(())
     }
 
     /// Adds the samples of a series in the only window.
@@ -88,7 +88,7 @@ impl Sink {
         grid: Grid,
         budget: &Budget,
     ) -> Result<usize, QueryError> {
-        let Sink::Points { spec, series } = self else { return Ok(0) };
+        let State::Points { spec, series } = &mut self.state else { return Ok(0) };
         let mut windows = Windows::default();
         windows.find(samples.ts, grid.first(), *spec);
         if windows.lo.is_empty() {
@@ -96,7 +96,7 @@ impl Sink {
         }
         let (lo, hi) = windows.at(0);
         if lo < hi {
-            budget.hold(hi - lo)?;
+            Tally { budget, held: &mut self.held }.hold(hi - lo)?;
             series.push((labels.clone(), samples.ts[lo..hi].to_vec(), samples.values[lo..hi].to_vec()));
         }
         Ok(hi - lo)
@@ -104,39 +104,49 @@ impl Sink {
 
     /// Adds what another thread has.
     pub(crate) fn merge(&mut self, other: Sink, budget: &Budget) -> Result<(), QueryError> {
-        match (self, other) {
-            (Sink::Collect(a), Sink::Collect(b)) => a.extend(b),
-            (Sink::Raw(a), Sink::Raw(b)) => a.extend(b),
-            (Sink::Points { series: a, .. }, Sink::Points { series: b, .. }) => a.extend(b),
-            (Sink::Aggregate(a), Sink::Aggregate(b)) => a.merge(b, budget),
-            (Sink::TopK(a), Sink::TopK(b)) => a.merge(b, budget)?,
-            (Sink::CountValues(a), Sink::CountValues(b)) => a.merge(b, budget),
-            (Sink::Absent(a), Sink::Absent(b)) => a.merge(b),
-            (Sink::ScalarOf(a), Sink::ScalarOf(b)) => a.merge(b),
+        self.held += other.held;
+        let mut tally = Tally { budget, held: &mut self.held };
+        match (&mut self.state, other.state) {
+            (State::Collect(a), State::Collect(b)) => a.extend(b),
+            (State::Raw(a), State::Raw(b)) => a.extend(b),
+            (State::Points { series: a, .. }, State::Points { series: b, .. }) => a.extend(b),
+            (State::Aggregate(a), State::Aggregate(b)) => a.merge(b, &mut tally),
+            (State::TopK(a), State::TopK(b)) => a.merge(b, &mut tally)?,
+            (State::CountValues(a), State::CountValues(b)) => a.merge(b, &mut tally),
+            (State::Absent(a), State::Absent(b)) => a.merge(b),
+            (State::ScalarOf(a), State::ScalarOf(b)) => a.merge(b),
             (_, _) => debug_assert!(false, "sinks of two pipelines"),
         }
         Ok(())
     }
 
-    /// What came of it.
-    pub(crate) fn finish(self, spec: &SinkSpec) -> Made {
-        Made::Rows(match self {
-            Sink::Raw(series) => return Made::Raw(series),
-            Sink::Points { series, .. } => return Made::Points(series),
-            Sink::Collect(rows) => rows,
-            Sink::Aggregate(state) => match spec {
+    /// What came of it; rows hold as many samples of the budget as they have.
+    pub(crate) fn finish(self, spec: &SinkSpec, budget: &Budget) -> Result<Made, QueryError> {
+        let rows = match self.state {
+            State::Raw(series) => return Ok(Made::Raw(series)),
+            State::Points { series, .. } => return Ok(Made::Points(series)),
+            State::Collect(rows) => return Ok(Made::Rows(rows)),
+            State::Aggregate(state) => match spec {
                 SinkSpec::Aggregate { param, .. } => state.finish(param),
                 _ => state.finish(&Scalar::Const(0.0)),
             },
-            Sink::TopK(state) => state.finish(),
-            Sink::CountValues(state) => state.finish(),
-            Sink::Absent(state) => match spec {
+            State::TopK(state) => state.finish(),
+            State::CountValues(state) => state.finish(),
+            State::Absent(state) => match spec {
                 SinkSpec::Absent { labels } => state.finish(labels.clone()),
                 _ => state.finish(Labels::empty()),
             },
-            Sink::ScalarOf(state) => state.finish(),
-        })
+            State::ScalarOf(state) => state.finish(),
+        };
+        budget.release(self.held);
+        budget.hold(held_by(&rows))?;
+        Ok(Made::Rows(rows))
     }
+}
+
+/// Samples of the budget that rows hold.
+pub(crate) fn held_by(rows: &[Row]) -> usize {
+    rows.iter().map(|row| count_present(&row.values)).sum()
 }
 
 /// Whether an aggregation keeps the labels of its input.

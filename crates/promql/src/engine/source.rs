@@ -1,10 +1,11 @@
 //! From the samples of a series to its column: what a selector or a function of its windows gives at each step.
 
 use super::annotations::Annotations;
-use super::column::{ABSENT, Grid, any_present, is_absent, secs};
+use super::column::{ABSENT, Grid, is_absent, secs};
 use super::decode::Decoded;
 use super::error::QueryError;
 use super::limits::Ticker;
+use super::load::Count;
 use super::node::{Source, WindowCall};
 use super::row::Key;
 use super::window::{self, Call, Number, Samples, Scratch, WindowEnd, Windows};
@@ -34,6 +35,8 @@ pub(crate) struct Looked {
     pub(crate) seen: u64,
     /// Samples that came new to a step.
     pub(crate) read: u64,
+    /// The fullest window, and what came of it all.
+    pub(crate) out: Count,
 }
 
 /// Fills `column` from the samples of a series; false where nothing came of them.
@@ -51,16 +54,22 @@ pub(crate) fn run(
         Source::Instant { end, lookback } => {
             let (samples, has_markers) = decoded.with_markers();
             let seen = instant(samples, has_markers, grid, *end, *lookback, column, |s, at| s.values[at]);
-            Ok((seen > 0, Looked { seen, read: seen }))
+            Ok((seen > 0, looked_at(seen, column)))
         }
         Source::Timestamp { end, lookback } => {
             let (samples, has_markers) = decoded.with_markers();
             let seen = instant(samples, has_markers, grid, *end, *lookback, column, |s, at| secs(s.ts[at]));
             key.drop_name = true;
-            Ok((seen > 0, Looked { seen, read: seen }))
+            Ok((seen > 0, looked_at(seen, column)))
         }
         Source::Window(call) => windows(call, decoded.without_markers(), grid, key, column, env),
     }
+}
+
+/// What an instant selector looked at.
+fn looked_at(seen: u64, column: &[f64]) -> Looked {
+    let last = u64::from(column.last().is_some_and(|v| !is_absent(*v)));
+    Looked { seen, read: seen, out: Count { points: seen, last, window: 0 } }
 }
 
 /// The newest sample of each step, told by `tell`; returns how many steps have one.
@@ -83,10 +92,12 @@ fn instant(
         }
         let Some(at) = after.checked_sub(1) else { continue };
         let is_old = ts[at] <= t.saturating_sub(lookback);
-        if !is_old && !(has_markers && model::is_stale(samples.values[at])) {
-            *out = tell(samples, at);
-            seen += 1;
+        let has_ended = has_markers && model::is_stale(samples.values[at]);
+        if is_old || has_ended {
+            continue;
         }
+        *out = tell(samples, at);
+        seen += 1;
     }
     seen
 }
@@ -107,20 +118,21 @@ pub(crate) fn windows(
     column.resize(grid.count, ABSENT);
     let Buffers { windows, scratch, .. } = &mut *env.buffers;
     windows.find(samples.ts, grid, call.spec);
-    let (seen, read) = windows.totals(grid, call.spec);
-    if seen == 0 {
+    let totals = windows.totals(grid, call.spec);
+    if totals.seen == 0 {
         return Ok((false, Looked::default()));
     }
     let numbers = [&call.numbers[0], &call.numbers[1]].map(|n| n.known().unwrap_or(Number::Const(0.0)));
     let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
     env.ticker.tick(grid.count + samples.ts.len())?;
     window::run(call.function, &arguments, column, scratch, env.ticker)?;
-    let any = any_present(column);
+    let out = Count::of(column, totals.fullest);
+    let any = out.points > 0;
     if any {
         annotate(call, key, numbers[0], column, env);
     }
     key.drop_name |= !call.function.keeps_name();
-    Ok((any, Looked { seen, read }))
+    Ok((any, Looked { seen: totals.seen, read: totals.read, out }))
 }
 
 /// Says what is odd about the arguments of a function that gave something.

@@ -50,6 +50,17 @@ pub(crate) struct Windows {
     pub(crate) hi: Vec<u32>,
 }
 
+/// How many samples the windows of a series hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// All windows together.
+    pub(crate) seen: u64,
+    /// Those that came new to a step.
+    pub(crate) read: u64,
+    /// The fullest window.
+    pub(crate) fullest: u64,
+}
+
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
@@ -80,23 +91,22 @@ impl Windows {
         }
     }
 
-    /// Samples in all windows together, and how many of them come new at their step.
-    pub(crate) fn totals(&self, grid: Grid, spec: WindowSpec) -> (u64, u64) {
-        let total: u64 = self.lo.iter().zip(&self.hi).map(|(lo, hi)| u64::from(hi - lo)).sum();
-        if self.lo.is_empty() {
-            return (0, 0);
+    /// How many samples the windows hold.
+    pub(crate) fn totals(&self, grid: Grid, spec: WindowSpec) -> Totals {
+        let mut totals = Totals::default();
+        for (lo, hi) in self.lo.iter().zip(&self.hi) {
+            totals.seen += u64::from(hi - lo);
+            totals.fullest = totals.fullest.max(u64::from(hi - lo));
         }
-        let first = u64::from(self.hi[0] - self.lo[0]);
-        let read = match spec.end {
-            WindowEnd::At(_) => first,
-            WindowEnd::Before(_) if spec.range >= grid.step => {
-                let before_first = self.hi[0];
-                let last = self.hi[self.hi.len() - 1];
-                first + u64::from(last - before_first)
-            }
-            WindowEnd::Before(_) => total,
+        let (Some(lo), Some(hi), Some(last)) = (self.lo.first(), self.hi.first(), self.hi.last()) else {
+            return totals;
         };
-        (total, read)
+        totals.read = match spec.end {
+            WindowEnd::At(_) => u64::from(hi - lo),
+            WindowEnd::Before(_) if spec.range >= grid.step => u64::from(last - lo),
+            WindowEnd::Before(_) => totals.seen,
+        };
+        totals
     }
 
     #[inline(always)]

@@ -10,10 +10,11 @@ use super::column::Grid;
 use super::decode::Decoded;
 use super::error::QueryError;
 use super::limits::{Budget, QueryStats, Ticker};
+use super::load::{self, Count};
 use super::map::{self, Work};
-use super::node::{Pipeline, SinkSpec, Source, Step};
+use super::node::{Pipeline, SinkSpec, Source};
 use super::row::{Key, Seen};
-use super::sink::Sink;
+use super::sink::{Sink, State};
 use super::source::{self, Buffers, Env};
 
 /// What one thread knows of a pipeline.
@@ -24,6 +25,10 @@ pub(crate) struct PipelineState {
     pub(crate) source_seen: Seen,
     /// The same for each step.
     pub(crate) step_seen: Vec<Seen>,
+    /// What came out of the source.
+    pub(crate) source_count: Count,
+    /// The same for each step.
+    pub(crate) step_counts: Vec<Count>,
 }
 
 impl PipelineState {
@@ -31,7 +36,8 @@ impl PipelineState {
         let mut step_seen = Vec::new();
         step_seen.resize_with(pipeline.steps.len(), Seen::default);
         let sink = Sink::new(&pipeline.sink, pipeline.out_grid(), delayed);
-        PipelineState { sink, source_seen: Seen::default(), step_seen }
+        let step_counts = vec![Count::default(); pipeline.steps.len()];
+        PipelineState { sink, source_seen: Seen::default(), step_seen, source_count: Count::default(), step_counts }
     }
 
     /// Adds what another thread knows.
@@ -39,6 +45,10 @@ impl PipelineState {
         self.source_seen.merge(other.source_seen)?;
         for (mine, theirs) in self.step_seen.iter_mut().zip(other.step_seen) {
             mine.merge(theirs)?;
+        }
+        self.source_count.add(other.source_count);
+        for (mine, theirs) in self.step_counts.iter_mut().zip(other.step_counts) {
+            mine.add(theirs);
         }
         self.sink.merge(other.sink, budget)
     }
@@ -114,16 +124,17 @@ impl LeafWorker {
         };
         for (at, state) in pipelines.iter().zip(&mut self.states) {
             let pipeline = &plan.planned.pipelines[*at];
-            match &mut state.sink {
-                Sink::Raw(kept) => {
+            match &mut state.sink.state {
+                State::Raw(kept) => {
                     kept.push(series.clone());
                     continue;
                 }
-                Sink::Points { .. } => {
+                State::Points { .. } => {
                     let samples = self.decoded.without_markers();
                     let n = state.sink.add_points(&series.labels, samples, pipeline.grid, &plan.budget)? as u64;
                     self.stats.total_queryable_samples += n;
                     self.stats.samples_read += n;
+                    state.source_count.add(Count { points: n, last: 0, window: 0 });
                     continue;
                 }
                 _ => {}
@@ -137,17 +148,8 @@ impl LeafWorker {
                 self.stats.total_queryable_samples += looked.seen * pipeline.repeat;
             }
             self.stats.samples_read += looked.read;
-            let steps = &pipeline.steps;
-            let left = run_steps(
-                steps,
-                pipeline.grid,
-                &mut self.work,
-                &mut state.step_seen,
-                &mut env,
-                budget,
-                &mut self.stats,
-            )?;
-            if left {
+            state.source_count.add(looked.out);
+            if run_steps(pipeline, looked.out, state, &mut self.work, &mut env, budget, &mut self.stats)? {
                 state.sink.add(&self.work.key, &self.work.column, env.delayed, budget)?;
             }
         }
@@ -191,28 +193,33 @@ impl Run<'_> {
     }
 }
 
-/// Applies `steps` to the row at hand; false where nothing is left of it.
-pub(crate) fn run_steps(
-    steps: &[Step],
-    mut from: Grid,
+/// Applies the steps of a pipeline to the row at hand; false where nothing is left of it.
+fn run_steps(
+    pipeline: &Pipeline,
+    source_count: Count,
+    state: &mut PipelineState,
     work: &mut Work,
-    seen: &mut [Seen],
     env: &mut Env<'_>,
     budget: &Budget,
     stats: &mut QueryStats,
 ) -> Result<bool, QueryError> {
-    for (step, seen) in steps.iter().zip(seen) {
+    let (mut from, mut count) = (pipeline.grid, Count { window: 0, ..source_count });
+    for (at, step) in pipeline.steps.iter().enumerate() {
         budget.glance_columns(step.grid.count)?;
         let (left, looked) = map::apply(&step.op, from, step.grid, work, env)?;
         stats.total_queryable_samples += looked.seen;
         if !left {
             return Ok(false);
         }
+        if load::filters(&step.op) {
+            count = Count::of(&work.column, looked.out.window);
+        }
+        state.step_counts[at].add(count);
         if let Some(mode) = step.unique {
             if !env.delayed {
                 work.key.settle();
             }
-            seen.insert(&work.key.labels, &work.column, mode)?;
+            state.step_seen[at].insert(&work.key.labels, &work.column, mode)?;
         }
         from = step.grid;
     }

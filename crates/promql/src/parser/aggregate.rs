@@ -51,10 +51,10 @@ impl Parser<'_> {
     /// The rest of an aggregation whose name was taken and is followed by a parenthesis, `by` or `without`.
     pub(super) fn aggregate(&mut self, name: Token, op: AggregateOp) -> Parsed<Tree> {
         match caught(self.aggregate_body())? {
-            Some(body) => self.new_aggregate(name, op, body),
+            Some(body) => self.new_aggregate(name, op, *body),
             None => {
                 self.unexpected("aggregation", "");
-                let body = Box::new(Body { grouping: no_grouping(), args: Vec::new(), height: 0, overread: false });
+                let body = Body { grouping: no_grouping(), args: Vec::new(), height: 0, overread: false };
                 self.new_aggregate(name, op, body)
             }
         }
@@ -79,8 +79,8 @@ impl Parser<'_> {
     }
 
     #[inline(never)]
-    fn new_aggregate(&mut self, name: Token, op: AggregateOp, body: Box<Body>) -> Parsed<Tree> {
-        let Body { grouping, args, height, overread } = *body;
+    fn new_aggregate(&mut self, name: Token, op: AggregateOp, body: Body) -> Parsed<Tree> {
+        let Body { grouping, args, height, overread } = body;
         let closing = self.last_closing;
         let end = if overread { self.lexer.find_previous_right_paren(closing) } else { closing };
         let pos = Pos { start: name.start, end };

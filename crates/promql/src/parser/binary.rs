@@ -19,14 +19,14 @@ impl Parser<'_> {
         let right = self.expr(min)?;
         let height = left.height.max(right.height);
         let pos = Pos { start: left.expr.pos.start, end: right.expr.pos.end };
-        let kind = self.new_binary(left, op, modifiers, right, pos);
+        let kind = self.new_binary(left, op, *modifiers, right, pos);
         self.node(kind, pos, height)
     }
 
     /// In a function of its own to keep the recursion's frames small.
     #[inline(never)]
-    fn new_binary(&mut self, left: Tree, op: Kind, modifiers: Box<Modifiers>, right: Tree, pos: Pos) -> ExprKind {
-        let Modifiers { return_bool, matching } = *modifiers;
+    fn new_binary(&mut self, left: Tree, op: Kind, modifiers: Modifiers, right: Tree, pos: Pos) -> ExprKind {
+        let Modifiers { return_bool, matching } = modifiers;
         let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
         if fills && !self.options.binop_fill_modifiers {
             self.error(pos, "binop fill modifiers are experimental and not enabled");

@@ -8,6 +8,7 @@ use crate::ast::{
     VectorSelector,
 };
 use crate::functions::{self, Function, Variadic};
+use crate::quote::quoted;
 
 /// Checks an expression and all below it, and returns its type. Decides what the parser left open: that operators not
 /// between two vectors have no matching, and that set operators match many to many.
@@ -66,8 +67,8 @@ fn check_vector(parser: &mut Parser<'_>, vector: &VectorSelector, pos: Pos, empt
     }
     // The last one is the name in front of the braces.
     let written = vector.matchers.len() - 1;
-    for m in vector.matchers[..written].iter().filter(|m| m.name() == METRIC_NAME) {
-        let (name, value) = (crate::quote::quoted(vector.name.as_bytes()), crate::quote::quoted(m.value().as_bytes()));
+    for (i, m) in vector.matchers[..written].iter().enumerate().filter(|(_, m)| m.name() == METRIC_NAME) {
+        let (name, value) = (quoted(vector.name.as_bytes()), quoted(vector.value_bytes(i, m)));
         parser.error(pos, format!("metric name must not be set twice: {name} or {value}"));
     }
 }
@@ -127,7 +128,7 @@ fn check_matching_labels(parser: &mut Parser<'_>, binary: &mut Binary, op_pos: P
     }
     for label in &matching.labels {
         for _ in matching.include.iter().filter(|i| *i == label) {
-            let label = crate::quote::quoted(label.as_bytes());
+            let label = quoted(label.as_bytes());
             parser.error(op_pos, format!("label {label} must not occur in ON and GROUP clause at once"));
         }
     }

@@ -26,6 +26,17 @@ impl MetricDesc {
         Labels::from_pairs(self.iter())
     }
 
+    /// Sets the name that stands in front of the braces. As in Prometheus, only that drops empty labels, and replaces the
+    /// first of the names within the braces.
+    fn set_name(&mut self, name: &str) {
+        let empty: Vec<String> = self.pairs.iter().filter(|(_, v)| v.is_empty()).map(|(n, _)| n.clone()).collect();
+        self.pairs.retain(|(n, _)| !empty.contains(n));
+        match self.pairs.iter_mut().find(|(n, _)| n == METRIC_NAME) {
+            Some((_, v)) => name.clone_into(v),
+            None => self.push(METRIC_NAME, name),
+        }
+    }
+
     fn push(&mut self, name: &str, value: &str) {
         self.pairs.push((name.to_owned(), value.to_owned()));
     }
@@ -58,9 +69,7 @@ impl Parser<'_> {
             self.label_set(&mut labels)?;
         }
         if let Some(name) = name {
-            // As in Prometheus, only a metric with a name in front loses its empty labels.
-            labels.pairs.retain(|(n, v)| n != METRIC_NAME && !v.is_empty());
-            labels.push(METRIC_NAME, self.word(name));
+            labels.set_name(self.word(name));
         }
         labels.pairs.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(labels)

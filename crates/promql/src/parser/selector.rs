@@ -165,7 +165,9 @@ impl Parser<'_> {
     fn push_matcher(&mut self, conditions: &mut Conditions, name: &str, op: MatchOp, pos: Pos, value: Token) {
         let bytes = self.unquote(value);
         let is_regex = matches!(op, MatchOp::Regex | MatchOp::NotRegex);
-        if let (true, Err(e)) = (is_regex, std::str::from_utf8(&bytes)) {
+        // Alternatives without any syntax are no regular expression for Prometheus, and may be any bytes.
+        let is_literal = !bytes.iter().any(|b| br"\.+*?()[]{}^$".contains(b));
+        if let (true, Err(e)) = (is_regex && !is_literal, std::str::from_utf8(&bytes)) {
             let rest = String::from_utf8_lossy(&bytes[e.valid_up_to()..]);
             self.error(pos, format!("error parsing regexp: invalid UTF-8: `{rest}`"));
             return;

@@ -6,7 +6,7 @@ mod histogram;
 
 use std::sync::Arc;
 
-use model::{FloatHistogram, stale_nan};
+use model::{FloatHistogram, Labels, LabelsBuilder, stale_nan};
 
 use super::labels::MetricDesc;
 use super::{Parsed, Parser, caught};
@@ -28,8 +28,10 @@ pub enum Sign {
 /// A series description.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesDesc {
-    /// The metric.
-    pub labels: MetricDesc,
+    /// The metric; where a name occurs twice, the last value.
+    pub labels: Labels,
+    /// The metric as it was written.
+    pub metric: MetricDesc,
     /// One for each point in time, repetitions written out.
     pub values: Vec<SequenceValue>,
 }
@@ -55,7 +57,7 @@ const VALUES_MAX: u64 = 1_000_000;
 
 impl Parser<'_> {
     pub(super) fn series_description(&mut self, combine: &CombineHistograms<'_>) -> Parsed<SeriesDesc> {
-        let labels = self.metric()?;
+        let metric = self.metric()?;
         let mut values = Vec::new();
         while !matches!(self.peek(), Kind::Space | Kind::Eof | Kind::End) {
             if self.stuck_at_error_rule()? {
@@ -70,7 +72,11 @@ impl Parser<'_> {
                 values.clear();
             }
         }
-        Ok(SeriesDesc { labels, values })
+        let mut labels = LabelsBuilder::default();
+        for (name, value) in metric.iter().filter(|(name, _)| !name.is_empty()) {
+            labels.set(name, value);
+        }
+        Ok(SeriesDesc { labels: labels.build(), metric, values })
     }
 
     /// One value or repetition; nothing where another space follows.

@@ -139,7 +139,7 @@ fn series_descriptions_parse_as_in_prometheus() {
     check_kind("series", 141, |report, name, case, input| match parse_series_desc(input, &combine) {
         Ok(series) => {
             report.check(name, true, case["ok"].as_bool().unwrap());
-            report.check(name, series.labels.to_string().as_str(), text(case, "string"));
+            report.check(name, series.metric.to_string().as_str(), text(case, "string"));
             let got: Vec<Value> = series.values.iter().map(value_json).collect();
             report.check(name, Value::Array(got), Value::Array(expected_values(case)));
         }

@@ -43,7 +43,7 @@ impl MemoryStore {
             let labels = scratch.to_labels().unwrap();
             let sample = series.sample;
             self.add(&labels, sample.timestamp.unwrap().0, Some(sample.value));
-            if let Some(exemplar) = sample.exemplar {
+            if let Some(exemplar) = parser.exemplar() {
                 let exemplar = exemplar.to_exemplar(&mut scratch).unwrap();
                 self.exemplars.entry(labels).or_default().push(exemplar);
             }

@@ -7,7 +7,7 @@ use super::Grouper;
 use crate::engine::column::{ABSENT, is_absent};
 use crate::engine::error::QueryError;
 use crate::engine::format::go_f;
-use crate::engine::limits::Budget;
+use crate::engine::limits::Tally;
 use crate::engine::node::Groups;
 use crate::engine::row::{Key, Row};
 
@@ -33,7 +33,7 @@ impl CountValues {
     }
 
     /// Adds a row.
-    pub(crate) fn add(&mut self, key: &Key, column: &[f64], budget: &Budget) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
         let mut key = key.clone();
         if !self.delayed {
             key.settle();
@@ -52,7 +52,7 @@ impl CountValues {
             let counts = match self.counts.get_mut(labels) {
                 Some(counts) => counts,
                 None => {
-                    budget.hold(self.n)?;
+                    tally.hold(self.n)?;
                     self.counts.entry(labels.clone()).or_insert_with(|| vec![0.0; self.n].into())
                 }
             };
@@ -62,11 +62,11 @@ impl CountValues {
     }
 
     /// Adds the counts of another thread.
-    pub(crate) fn merge(&mut self, other: CountValues, budget: &Budget) {
+    pub(crate) fn merge(&mut self, other: CountValues, tally: &mut Tally<'_>) {
         for (labels, counts) in other.counts {
             match self.counts.get_mut(&labels) {
                 Some(known) => {
-                    budget.release(self.n);
+                    tally.release(self.n);
                     known.iter_mut().zip(counts).for_each(|(a, b)| *a += b);
                 }
                 None => {

@@ -1,7 +1,8 @@
 //! `topk`, `bottomk`, `limitk`: the best rows of each group at each step.
 //!
-//! A step of a group holds its best values only, so memory follows the result. Among equal values the row whose labels come
-//! first wins, where Prometheus lets the order of storage and of its heap decide.
+//! While the rows are few they are kept, and at the end each step goes through Prometheus' own heap in order of labels, so that
+//! of equal values the same ones stay and come in the same order. Past [`KEPT_VALUES_MAX`] a step of a group holds its best
+//! values only, so memory follows the result; of equal values those of the first labels stay then.
 
 use model::Labels;
 
@@ -9,7 +10,7 @@ use super::Grouper;
 use crate::ast::AggregateOp;
 use crate::engine::column::{ABSENT, is_absent};
 use crate::engine::error::QueryError;
-use crate::engine::limits::Budget;
+use crate::engine::limits::Tally;
 use crate::engine::node::{Groups, Scalar};
 use crate::engine::row::{Key, Row};
 
@@ -29,9 +30,14 @@ struct Candidate {
     used: u32,
 }
 
+/// Values that are kept before only the best are.
+const KEPT_VALUES_MAX: usize = 200_000;
+
 #[derive(Debug)]
 pub(crate) struct TopK {
     op: AggregateOp,
+    /// All rows, while they are few.
+    kept: Option<Vec<Row>>,
     k: Vec<usize>,
     grouper: Grouper,
     delayed: bool,
@@ -57,6 +63,7 @@ impl TopK {
     pub(crate) fn new(op: AggregateOp, groups: &Groups, k: &Scalar, delayed: bool, n: usize) -> TopK {
         TopK {
             op,
+            kept: Some(Vec::new()),
             k: counts(k, n),
             grouper: Grouper::new(groups, delayed),
             delayed,
@@ -67,7 +74,26 @@ impl TopK {
     }
 
     /// Adds a row.
-    pub(crate) fn add(&mut self, key: &Key, column: &[f64], budget: &Budget) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        let Some(kept) = &mut self.kept else { return self.add_best(key, column, tally) };
+        tally.hold(self.k.len())?;
+        kept.push(Row { key: key.clone(), values: column.into() });
+        if kept.len().saturating_mul(self.k.len()) > KEPT_VALUES_MAX {
+            self.keep_best(tally)?;
+        }
+        Ok(())
+    }
+
+    /// From now on only the best values are kept.
+    fn keep_best(&mut self, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        for row in self.kept.take().into_iter().flatten() {
+            tally.release(row.values.len());
+            self.add_best(&row.key, &row.values, tally)?;
+        }
+        Ok(())
+    }
+
+    fn add_best(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
         let group = self.grouper.find(key);
         if group == self.heaps.len() {
             self.heaps.push(vec![Vec::new(); self.k.len()]);
@@ -95,7 +121,7 @@ impl TopK {
         if self.rows[row as usize].used == 0 {
             self.free.push(row);
         }
-        budget.hold(held)
+        tally.hold(held)
     }
 
     /// Takes `entry` where it is among the best; true where the heap grew.
@@ -125,16 +151,71 @@ impl TopK {
     }
 
     /// Adds what another thread kept.
-    pub(crate) fn merge(&mut self, other: TopK, budget: &Budget) -> Result<(), QueryError> {
+    pub(crate) fn merge(&mut self, mut other: TopK, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        if let Some(kept) = other.kept.take() {
+            for row in kept {
+                tally.release(row.values.len());
+                self.add(&row.key, &row.values, tally)?;
+            }
+            return Ok(());
+        }
+        self.keep_best(tally)?;
         for row in other.finish() {
-            budget.release(row.values.iter().filter(|v| !is_absent(**v)).count());
-            self.add(&row.key, &row.values, budget)?;
+            tally.release(row.values.iter().filter(|v| !is_absent(**v)).count());
+            self.add_best(&row.key, &row.values, tally)?;
         }
         Ok(())
     }
 
+    /// Runs each step through Prometheus' heap, in order of labels.
+    fn finish_kept(mut self, mut kept: Vec<Row>) -> Vec<Row> {
+        kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+        let groups: Vec<usize> = kept.iter().map(|row| self.grouper.find(&row.key)).collect();
+        let group_count = groups.iter().max().map_or(0, |max| max + 1);
+        let n = self.k.len();
+        let mut chosen: Vec<Option<Box<[f64]>>> = Vec::new();
+        chosen.resize_with(kept.len(), || None);
+        let mut order = Vec::new();
+        let mut heaps: Vec<Vec<Entry>> = vec![Vec::new(); group_count];
+        for i in (0..n).rev() {
+            heaps.iter_mut().for_each(Vec::clear);
+            let k = self.k[i].min(kept.len());
+            for ((at, row), group) in (0u32..).zip(&kept).zip(&groups) {
+                if k > 0 && !is_absent(row.values[i]) {
+                    go_offer(self.op, &mut heaps[*group], k, Entry { value: row.values[i], row: at });
+                }
+            }
+            for heap in &mut heaps {
+                if self.op != AggregateOp::Limitk {
+                    let order = |a: &Entry, b: &Entry| by_value(self.op, a.value, b.value);
+                    heap.sort_by(order);
+                }
+                for entry in heap.iter() {
+                    let at = entry.row as usize;
+                    let column = chosen[at].get_or_insert_with(|| {
+                        order.push(at);
+                        vec![ABSENT; n].into()
+                    });
+                    column[i] = entry.value;
+                }
+            }
+        }
+        let delayed = self.delayed;
+        let row_of = |at: usize| -> Option<Row> {
+            let mut key = kept[at].key.clone();
+            if !delayed {
+                key.settle();
+            }
+            Some(Row { key, values: chosen[at].take()? })
+        };
+        order.into_iter().filter_map(row_of).collect()
+    }
+
     /// The rows that have values left: group by group, within a group by the order of the last step, best first.
-    pub(crate) fn finish(self) -> Vec<Row> {
+    pub(crate) fn finish(mut self) -> Vec<Row> {
+        if let Some(kept) = self.kept.take() {
+            return self.finish_kept(kept);
+        }
         let TopK { op, k, heaps, rows, .. } = self;
         let n = k.len();
         let mut values: Vec<Option<Box<[f64]>>> = Vec::new();
@@ -160,14 +241,43 @@ impl TopK {
 /// `Less` where `a` is better than `b`.
 fn rank(op: AggregateOp, a: &Entry, b: &Entry, rows: &[Candidate]) -> Ordering {
     let labels = |e: &Entry| -> &Labels { &rows[e.row as usize].key.labels };
-    let by_value = match (op, a.value.is_nan(), b.value.is_nan()) {
+    by_value(op, a.value, b.value).then_with(|| labels(a).cmp(labels(b)))
+}
+
+/// `Less` where `a` is better than `b`; NaN is worse than anything.
+fn by_value(op: AggregateOp, a: f64, b: f64) -> Ordering {
+    match (op, a.is_nan(), b.is_nan()) {
         (AggregateOp::Limitk, _, _) | (_, true, true) => Ordering::Equal,
         (_, true, false) => Ordering::Greater,
         (_, false, true) => Ordering::Less,
-        (AggregateOp::Bottomk, false, false) => a.value.partial_cmp(&b.value).expect("neither is NaN"),
-        (_, false, false) => b.value.partial_cmp(&a.value).expect("neither is NaN"),
+        (AggregateOp::Bottomk, false, false) => a.partial_cmp(&b).expect("neither is NaN"),
+        (_, false, false) => b.partial_cmp(&a).expect("neither is NaN"),
+    }
+}
+
+/// Offers an entry as Prometheus' `aggregationK` does; moves within the heap are those of Go's `container/heap`.
+fn go_offer(op: AggregateOp, heap: &mut Vec<Entry>, k: usize, entry: Entry) {
+    // `Less` of Prometheus' heaps: NaN is less than everything, itself included.
+    let less = |a: &Entry, b: &Entry| {
+        a.value.is_nan() || if op == AggregateOp::Bottomk { a.value > b.value } else { a.value < b.value }
     };
-    by_value.then_with(|| labels(a).cmp(labels(b)))
+    if heap.len() < k {
+        heap.push(entry);
+        let last = heap.len() - 1;
+        sift_up(heap, last, less);
+        return;
+    }
+    let top = heap[0].value;
+    let is_better = match op {
+        AggregateOp::Topk => top < entry.value,
+        AggregateOp::Bottomk => top > entry.value,
+        _ => false,
+    };
+    let nan_gives_way = op != AggregateOp::Limitk && top.is_nan() && !entry.value.is_nan();
+    if is_better || nan_gives_way {
+        heap[0] = entry;
+        sift_down(heap, less);
+    }
 }
 
 fn sift_up(heap: &mut [Entry], mut at: usize, worse: impl Fn(&Entry, &Entry) -> bool) {

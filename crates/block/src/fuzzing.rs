@@ -1,0 +1,70 @@
+//! Entry points for fuzzing: any bytes are read or refused, also behind checksums, which are not compared here.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{MatchOp, Matcher, TenantId, TimeRange, TimestampMs};
+use storage::{SelectRequest, Shard};
+
+use crate::read::Block;
+use crate::source::{Checksums, MemoryBlock};
+use crate::{BlockFile, ReadError};
+
+const META: &str = r#"{"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV","minTime":0,"maxTime":1,"version":1}"#;
+
+/// `bytes` as the index, with and without checksums, and as a chunk file.
+pub fn fuzz_index_and_chunks(index: &[u8], segment: &[u8], tombstones: &[u8]) {
+    for checksums in [Checksums::Compared, Checksums::Ignored] {
+        let files = [
+            (BlockFile::Meta, Bytes::from_static(META.as_bytes())),
+            (BlockFile::Index, Bytes::copy_from_slice(index)),
+            (BlockFile::Segment(1), Bytes::copy_from_slice(segment)),
+            (BlockFile::Tombstones, Bytes::copy_from_slice(tombstones)),
+        ];
+        let source = Arc::new(MemoryBlock(HashMap::from(files)));
+        if let Ok(block) = Block::open_with(source, checksums) {
+            ask_everything(&block);
+        }
+    }
+}
+
+/// `bytes` as `meta.json`: what is read is read again from what is written of it.
+pub fn fuzz_meta(bytes: &[u8]) {
+    let source = |bytes: Vec<u8>| MemoryBlock(HashMap::from([(BlockFile::Meta, Bytes::from(bytes))]));
+    let Ok(meta) = Block::read_meta(&source(bytes.to_vec())) else { return };
+    let written = serde_json::to_vec(&meta).expect("it has only texts and numbers");
+    let again = Block::read_meta(&source(written)).expect("we wrote it");
+    assert_eq!(meta, again);
+}
+
+/// Every question; answers and errors are both fine.
+fn ask_everything(block: &Block) {
+    let regex = |name: &str, op, value: &str| Matcher::new(name, op, value).expect("a valid expression");
+    let matcher_sets = [
+        vec![],
+        vec![Matcher::equal("__name__", "up")],
+        vec![regex("job", MatchOp::Regex, "a.*"), regex("instance", MatchOp::NotEqual, "")],
+        vec![regex("job", MatchOp::NotRegex, "a|b")],
+    ];
+    let mut errors: Vec<ReadError> = Vec::new();
+    errors.extend(block.label_names(&[]).err());
+    errors.extend(block.label_values("job", &[]).err());
+    for matchers in matcher_sets {
+        let request = SelectRequest {
+            tenant: TenantId::anonymous(),
+            range: TimeRange::new(TimestampMs::MIN, TimestampMs::MAX),
+            matchers: matchers.clone(),
+            shard: Shard::ALL,
+            with_chunks: true,
+            series_max: 10_000,
+        };
+        errors.extend(block.select(&request, &mut |_| ControlFlow::Continue(())).err());
+        let sets = [matchers];
+        errors.extend(block.label_names(&sets).err());
+        errors.extend(block.label_values("instance", &sets).err());
+    }
+    // Every error can be told.
+    assert!(errors.iter().all(|error| !error.to_string().is_empty()));
+}

@@ -1,0 +1,126 @@
+//! What Prometheus would hold in memory for a part of a query, for the statistic `peakSamples`.
+//!
+//! Prometheus materialises each node of an expression and counts; this engine mostly does not, so the number is computed from
+//! how many samples went in and came out of each operation. It is exact where windows are equally full.
+
+use super::column::is_absent;
+use super::node::{MapOp, SinkSpec, Step};
+use super::row::Row;
+use super::sink::held_by;
+
+/// Samples that came out of an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// At all steps.
+    pub(crate) points: u64,
+    /// At the last step.
+    pub(crate) last: u64,
+    /// The fullest window that was looked at.
+    pub(crate) window: u64,
+}
+
+impl Count {
+    /// Of one column.
+    pub(crate) fn of(column: &[f64], window: u64) -> Count {
+        let points = super::column::count_present(column) as u64;
+        Count { points, last: u64::from(column.last().is_some_and(|v| !is_absent(*v))), window }
+    }
+
+    /// Of all rows of a node.
+    pub(crate) fn of_rows(rows: &[Row]) -> Count {
+        let last = rows.iter().filter(|row| row.values.last().is_some_and(|v| !is_absent(*v))).count() as u64;
+        Count { points: held_by(rows) as u64, last, window: 0 }
+    }
+
+    pub(crate) fn add(&mut self, other: Count) {
+        self.points += other.points;
+        self.last += other.last;
+        self.window = self.window.max(other.window);
+    }
+}
+
+/// Samples that a node holds when it is done, and the most it held on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) held: u64,
+    pub(crate) last: u64,
+    pub(crate) peak: u64,
+}
+
+impl Load {
+    fn done(out: Count, peak: u64) -> Load {
+        Load { held: out.points, last: out.last, peak: peak.max(out.points) }
+    }
+
+    /// A selector, or a function of its windows.
+    pub(crate) fn source(out: Count) -> Load {
+        Load::done(out, out.points + out.window)
+    }
+
+    /// A number at `n` steps.
+    pub(crate) fn numbers(n: usize) -> Load {
+        let n = n as u64;
+        Load { held: n, last: n.min(1), peak: n }
+    }
+
+    /// An operation that Prometheus runs step by step over its inputs.
+    pub(crate) fn stepwise(inputs: &[Load], out: Count) -> Load {
+        let (mut held, mut peak, mut last) = (0, 0, 0);
+        for input in inputs {
+            peak = peak.max(held + input.peak);
+            held += input.held;
+            last += input.last;
+        }
+        Load::done(out, peak.max(held + out.points + last))
+    }
+
+    /// An aggregation.
+    pub(crate) fn aggregate(self, out: Count) -> Load {
+        Load::done(out, self.peak)
+    }
+
+    /// An operation on rows at `n` steps.
+    pub(crate) fn step(self, op: &MapOp, out: Count, n: usize) -> Load {
+        let number = Load::numbers(n);
+        match op {
+            MapOp::Negate | MapOp::LabelReplace(_) | MapOp::LabelJoin(_) | MapOp::Repeat(_) | MapOp::LimitRatio(_) => {
+                Load::done(out, self.peak)
+            }
+            MapOp::Subquery { .. } => Load::done(out, self.peak.max(self.held + out.points + out.window)),
+            MapOp::Math(_) | MapOp::Time(_) | MapOp::StepTime | MapOp::NoFloats => Load::stepwise(&[self], out),
+            MapOp::Round(_) | MapOp::Scalar { .. } | MapOp::TrimFloats { .. } => Load::stepwise(&[self, number], out),
+            MapOp::Clamp { .. } => Load::stepwise(&[self, number, number], out),
+        }
+    }
+
+    /// The steps of a pipeline.
+    pub(crate) fn steps(self, steps: &[Step], counts: &[Count]) -> Load {
+        steps.iter().zip(counts).fold(self, |load, (step, out)| load.step(&step.op, *out, step.grid.count))
+    }
+
+    /// The sink of a pipeline or node.
+    pub(crate) fn sink(self, spec: &SinkSpec, out: Count) -> Load {
+        match spec {
+            SinkSpec::Collect | SinkSpec::Raw | SinkSpec::Points(_) => self,
+            SinkSpec::Aggregate { .. } | SinkSpec::TopK { .. } => self.aggregate(out),
+            SinkSpec::CountValues { .. } | SinkSpec::Absent { .. } | SinkSpec::ScalarOf => Load::stepwise(&[self], out),
+        }
+    }
+}
+
+/// Whether an operation may remove values of a row.
+pub(crate) fn filters(op: &MapOp) -> bool {
+    match op {
+        MapOp::Scalar { op, .. } => super::math::is_comparison(*op),
+        MapOp::Clamp { .. } | MapOp::Subquery { .. } | MapOp::Repeat(_) | MapOp::LimitRatio(_) => true,
+        MapOp::Negate
+        | MapOp::Math(_)
+        | MapOp::Round(_)
+        | MapOp::TrimFloats { .. }
+        | MapOp::Time(_)
+        | MapOp::StepTime
+        | MapOp::LabelReplace(_)
+        | MapOp::LabelJoin(_)
+        | MapOp::NoFloats => false,
+    }
+}
