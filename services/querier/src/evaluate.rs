@@ -126,13 +126,14 @@ impl Evaluator {
         let started = Instant::now();
         let plan = Arc::new(engine::plan(expr, params)?);
         let planned = Instant::now();
+        if planned >= deadline {
+            // The runtime's timer is not that fine.
+            return Err(EvaluateError::TimedOut { stage: "expression evaluation" });
+        }
         match tokio::time::timeout_at(deadline, self.run(tenant, plan)).await {
             Ok(result) => {
-                let timings = Timings {
-                    queue: started - asked,
-                    preparation: planned - started,
-                    evaluation: planned.elapsed(),
-                };
+                let timings =
+                    Timings { queue: started - asked, preparation: planned - started, evaluation: planned.elapsed() };
                 Ok(Evaluated { result: result?, timings })
             }
             Err(_) => {

@@ -124,7 +124,10 @@ mod tests {
         assert_eq!(form.url_get("a"), b"1");
         assert_eq!(form.all("a").collect::<Vec<_>>(), [&b"0"[..], b"1", b"\xc3 x"]);
         assert_eq!(form.all("m[]").collect::<Vec<_>>(), [b"1", b"2"]);
-        assert_eq!((form.get("b"), form.get("c"), form.get(""), form.get("d")), (&b""[..], &b""[..], &b"e"[..], &b""[..]));
+        assert_eq!(
+            (form.get("b"), form.get("c"), form.get(""), form.get("d")),
+            (&b""[..], &b""[..], &b"e"[..], &b""[..])
+        );
         assert_eq!(form.problem(), Some("invalid URL escape \"%zz\""));
         assert_eq!(Form::parse("/p", "a=%4", None).problem(), Some("invalid URL escape \"%4\""));
         assert_eq!(Form::parse("/p", "a;b", None).problem(), Some("invalid semicolon separator in query"));

@@ -109,9 +109,7 @@ pub(crate) fn tsdb(api: &Api, form: &Form) -> ApiResult {
     const LIMIT_DEFAULT: usize = 10;
     let limit = match params::number(form, "limit", REFUSED)? {
         None => LIMIT_DEFAULT,
-        Some(limit) => {
-            usize::try_from(limit).ok().filter(|l| *l > 0).ok_or_else(|| ApiError::bad_data(REFUSED))?
-        }
+        Some(limit) => usize::try_from(limit).ok().filter(|l| *l > 0).ok_or_else(|| ApiError::bad_data(REFUSED))?,
     };
     if limit > LIMIT_MAX {
         return Err(ApiError::bad_data(format!("limit must not exceed {LIMIT_MAX}")));
@@ -163,11 +161,7 @@ pub(crate) fn notifications(api: &Api) -> ApiResult {
         put_list(out, b"[]", &all, |out, n| {
             put_object(
                 out,
-                &[
-                    ("text", Member::Text(&n.text)),
-                    ("date", Member::Date(n.date)),
-                    ("active", Member::Bool(n.active)),
-                ],
+                &[("text", Member::Text(&n.text)), ("date", Member::Date(n.date)), ("active", Member::Bool(n.active))],
             );
         });
     }))

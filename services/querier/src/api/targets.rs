@@ -187,7 +187,8 @@ pub(crate) fn relabel_steps(api: &Api, form: &Form) -> ApiResult {
     let labels = parse_labels(form.get("labels"))
         .map_err(|problem| ApiError::bad_data(format!("error parsing labels: {problem}")))?;
     let rules = source(api)?.relabel_rules(&pool);
-    let not_found = || format!("error retrieving scrape config: scrape pool {} not found", promql::quoted(pool.as_bytes()));
+    let not_found =
+        || format!("error retrieving scrape config: scrape pool {} not found", promql::quoted(pool.as_bytes()));
     let rules = rules.ok_or_else(|| ApiError::bad_data(not_found()))?;
     let mut builder = LabelsBuilder::from_labels(&labels);
     let mut keeps = true;

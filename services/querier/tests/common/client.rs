@@ -39,9 +39,9 @@ pub(crate) async fn send_case(address: SocketAddr, case: &Value) -> HttpAnswer {
         Some(body) => body.to_owned(),
         None => encoded(&case["form"]),
     };
-    let headers: Vec<(&str, &str)> = case["headers"].as_array().map_or_else(Vec::new, |all| {
-        all.iter().map(|h| (h[0].as_str().unwrap(), h[1].as_str().unwrap())).collect()
-    });
+    let headers: Vec<(&str, &str)> = case["headers"]
+        .as_array()
+        .map_or_else(Vec::new, |all| all.iter().map(|h| (h[0].as_str().unwrap(), h[1].as_str().unwrap())).collect());
     send(address, case["method"].as_str().unwrap(), &target, &headers, body.as_bytes()).await
 }
 

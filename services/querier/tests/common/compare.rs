@@ -26,7 +26,8 @@ const LAST_DIGITS: f64 = 1e-13;
 pub(crate) fn compare(case: &Value, answer: &HttpAnswer, host: &str, now_ms: i64) -> Result<(), String> {
     let recorded = placeholders(&case["response"], host, now_ms);
     let how = |what: &str| case["compare"][what].as_str().unwrap_or("exact");
-    let bodies = || format!("\n  expected {} {recorded}\n  got {} {}", recorded["status"], answer.status, shortened(answer));
+    let bodies =
+        || format!("\n  expected {} {recorded}\n  got {} {}", recorded["status"], answer.status, shortened(answer));
     if how("status") == "exact" && recorded["status"] != answer.status {
         return Err(format!("status{}", bodies()));
     }
@@ -66,9 +67,8 @@ fn compare_headers(listed: &Value, answer: &HttpAnswer) -> Result<(), String> {
 
 fn one_of(alternatives: &Value, answer: &HttpAnswer) -> Result<(), String> {
     let body: Value = serde_json::from_slice(&answer.body).map_err(|e| e.to_string())?;
-    let fits = |a: &Value| {
-        a["status"] == answer.status && a["errorType"] == body["errorType"] && a["error"] == body["error"]
-    };
+    let fits =
+        |a: &Value| a["status"] == answer.status && a["errorType"] == body["errorType"] && a["error"] == body["error"];
     alternatives.as_array().unwrap().iter().any(fits).then_some(()).ok_or_else(|| "none of the alternatives".to_owned())
 }
 
@@ -139,7 +139,12 @@ impl Way<'_> {
         }
     }
 
-    fn compare_objects(&self, path: &mut Vec<String>, a: &Map<String, Value>, b: &Map<String, Value>) -> Result<(), String> {
+    fn compare_objects(
+        &self,
+        path: &mut Vec<String>,
+        a: &Map<String, Value>,
+        b: &Map<String, Value>,
+    ) -> Result<(), String> {
         // Where only the shape counts, long maps were cut; maps of names that differ between systems are the caller's.
         let keys = |m: &Map<String, Value>| m.keys().cloned().collect::<Vec<_>>();
         if keys(a).iter().collect::<std::collections::BTreeSet<_>>() != keys(b).iter().collect() {
@@ -197,7 +202,11 @@ fn same_characters(path: &[String], expected: &Value, got: &Value) -> Result<(),
         chars.sort_unstable();
         chars
     };
-    if sorted(expected) == sorted(got) { Ok(()) } else { Err(format!("at {}: expected {expected}, got {got}", path.join("."))) }
+    if sorted(expected) == sorted(got) {
+        Ok(())
+    } else {
+        Err(format!("at {}: expected {expected}, got {got}", path.join(".")))
+    }
 }
 
 fn nearly_equal(a: &str, b: &str) -> bool {

@@ -1,18 +1,30 @@
 //! A process that scrapes nothing and has nothing to tell.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
 use model::{Metadata, TenantId};
 use querier::{
-    BuildInfo, Lifecycle, MetadataSource, Notification, Readiness, RuntimeInfo, StatusSource, TargetMetadata, TargetSource,
-    TargetsSnapshot, TsdbStatus, WalReplay,
+    BuildInfo, Lifecycle, MetadataSource, Notification, Readiness, RuntimeInfo, StatusSource, TargetMetadata,
+    TargetSource, TargetsSnapshot, TsdbStatus, WalReplay,
 };
 use relabel::Rule;
 
-pub(crate) struct Nothing;
+#[derive(Default)]
+pub(crate) struct Process {
+    stopping: AtomicBool,
+    reload_error: Mutex<Option<String>>,
+}
 
-impl TargetSource for Nothing {
+impl Process {
+    pub(crate) fn set_reload_error(&self, text: &str) {
+        *self.reload_error.lock().unwrap() = Some(text.to_owned());
+    }
+}
+
+impl TargetSource for Process {
     fn targets(&self) -> TargetsSnapshot {
         TargetsSnapshot::default()
     }
@@ -30,13 +42,13 @@ impl TargetSource for Nothing {
     }
 }
 
-impl MetadataSource for Nothing {
+impl MetadataSource for Process {
     fn metadata(&self, _tenant: &TenantId, _family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
         BTreeMap::new()
     }
 }
 
-impl StatusSource for Nothing {
+impl StatusSource for Process {
     fn config_yaml(&self) -> String {
         "global: {}\n".to_owned()
     }
@@ -77,16 +89,17 @@ impl StatusSource for Nothing {
     }
 }
 
-impl Lifecycle for Nothing {
+impl Lifecycle for Process {
     fn readiness(&self) -> Readiness {
-        Readiness::Ready
+        if self.stopping.load(Ordering::SeqCst) { Readiness::Stopping } else { Readiness::Ready }
     }
 
     fn reload(&self) -> BoxFuture<'static, Result<(), String>> {
-        Box::pin(async { Ok(()) })
+        let result = self.reload_error.lock().unwrap().clone().map_or(Ok(()), Err);
+        Box::pin(async move { result })
     }
 
     fn quit(&self) -> bool {
-        true
+        !self.stopping.swap(true, Ordering::SeqCst)
     }
 }

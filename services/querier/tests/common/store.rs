@@ -68,17 +68,12 @@ impl MemoryStore {
         }
     }
 
-    pub(crate) fn series_count(&self) -> usize {
-        self.series.len()
-    }
-
     fn labels_of(&self, query: &LabelQuery) -> Vec<&Labels> {
         let range = query.range;
         let touches = |samples: &Samples| samples.range(range.mint.0..range.maxt.0).next().is_some();
         let holds = |set: &Vec<Matcher>, labels: &Labels| set.iter().all(|m| m.matches_labels(labels));
-        let wanted = |labels: &Labels| {
-            query.matcher_sets.is_empty() || query.matcher_sets.iter().any(|set| holds(set, labels))
-        };
+        let wanted =
+            |labels: &Labels| query.matcher_sets.is_empty() || query.matcher_sets.iter().any(|set| holds(set, labels));
         let found = self.series.values().filter(|(labels, samples)| wanted(labels) && touches(samples));
         found.map(|(labels, _)| labels).collect()
     }

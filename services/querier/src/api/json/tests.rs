@@ -11,7 +11,11 @@ fn labels_are_escaped_as_little_as_json_allows_and_other_texts_for_html() {
     for (text, label, other) in [
         ("plain é 日本", r#""plain é 日本""#, r#""plain é 日本""#),
         ("a\"b\\c", r#""a\"b\\c""#, r#""a\"b\\c""#),
-        ("\n\r\t\u{8}\u{c}\u{0}\u{1f}\u{7f}", "\"\\n\\r\\t\\u0008\\u000c\\u0000\\u001f\u{7f}\"", "\"\\n\\r\\t\\u0008\\u000c\\u0000\\u001f\u{7f}\""),
+        (
+            "\n\r\t\u{8}\u{c}\u{0}\u{1f}\u{7f}",
+            "\"\\n\\r\\t\\u0008\\u000c\\u0000\\u001f\u{7f}\"",
+            "\"\\n\\r\\t\\u0008\\u000c\\u0000\\u001f\u{7f}\"",
+        ),
         ("<a>&", r#""<a>&""#, r#""\u003ca\u003e\u0026""#),
         ("\u{2028}\u{2029}\u{2030}", "\"\u{2028}\u{2029}\u{2030}\"", "\"\\u2028\\u2029\u{2030}\""),
     ] {
@@ -30,7 +34,8 @@ fn values_are_written_as_numbers_writes_them() {
         state
     };
     let special = [0.0, -0.0, 1.0, -1.0, 0.1, 1e15, -1e15, 1e16, 1e21, 1e-4, 9.9e-5, 1e-6, 1e-7, 123_456.789];
-    let limits = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE, 5e-324, 999_999_999_999_999.9];
+    let limits =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE, 5e-324, 999_999_999_999_999.9];
     // Any bits, and numbers of common size with few and with many digits.
     let any: Vec<f64> = (0..20_000).map(|_| f64::from_bits(random())).collect();
     let common: Vec<f64> = any.iter().map(|f| (f.to_bits() % 1_000_000_007) as f64 / 1000.0).collect();
