@@ -1,0 +1,17 @@
+//! YAML as Go's `yaml.v2` reads and writes it, which Prometheus' configuration is defined by: a tree with positions
+//! ([`tree`]), what a plain scalar means ([`scalar`]), filling Go-shaped records in place over their defaults
+//! ([`decode`], [`record`]), and printing them back byte for byte ([`emit`]).
+//!
+//! The grammar itself is `saphyr-parser`'s; no other file of this crate knows that crate.
+
+pub(crate) mod decode;
+pub(crate) mod emit;
+mod key_order;
+pub(crate) mod record;
+pub(crate) mod scalar;
+pub(crate) mod tree;
+
+pub(crate) use decode::{Decode, Decoder, Fail, Refusal, refuse, refuse_at};
+pub(crate) use emit::{Encode, Out};
+pub(crate) use record::record;
+pub(crate) use tree::{Document, NodeId};
