@@ -1,5 +1,6 @@
 //! The mechanisms of one job, running.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +29,18 @@ pub struct Outside {
     pub user_agent: String,
 }
 
+/// What the mechanisms of a job have found.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// All groups.
+    pub groups: Arc<Vec<Group>>,
+    /// Whether every mechanism has looked at least once. Before that a target that is missing need not be gone.
+    pub is_complete: bool,
+}
+
 /// The discovery of one job. Dropping it ends its tasks.
 pub struct Discovery {
-    groups: watch::Receiver<Arc<Vec<Group>>>,
+    known: watch::Receiver<Known>,
     _tasks: JoinSet<()>,
 }
 
@@ -54,29 +64,49 @@ impl Discovery {
                 }
             }
         }
-        let (publish, groups) = watch::channel(Arc::new(sources.groups()));
-        tasks.spawn(collect(sources, inbox, publish));
-        Ok(Discovery { groups, _tasks: tasks })
+        let waiting: BTreeSet<usize> =
+            (0..mechanisms.len()).filter(|n| !matches!(mechanisms[*n], ServiceDiscovery::Static(_))).collect();
+        let first = Known { groups: Arc::new(sources.groups()), is_complete: waiting.is_empty() };
+        let (publish, known) = watch::channel(first);
+        tasks.spawn(Collector { sources, waiting, publish }.run(inbox));
+        Ok(Discovery { known, _tasks: tasks })
     }
 
-    /// All groups of the job, now and whenever they change.
-    pub fn groups(&self) -> watch::Receiver<Arc<Vec<Group>>> {
-        self.groups.clone()
+    /// What is found, now and whenever it changes.
+    pub fn known(&self) -> watch::Receiver<Known> {
+        self.known.clone()
     }
 }
 
-async fn collect(mut sources: Sources, mut inbox: mpsc::Receiver<Update>, publish: watch::Sender<Arc<Vec<Group>>>) {
-    while let Some(update) = inbox.recv().await {
-        let mut changed = sources.replace(update.mechanism, &update.origin, update.groups);
-        let until = tokio::time::Instant::now() + DEBOUNCE;
-        // Cancel-safe because `recv` is: an update that it does not return stays in the channel.
-        while let Ok(Some(more)) = tokio::time::timeout_at(until, inbox.recv()).await {
-            changed |= sources.replace(more.mechanism, &more.origin, more.groups);
+struct Collector {
+    sources: Sources,
+    /// Mechanisms that have not looked yet.
+    waiting: BTreeSet<usize>,
+    publish: watch::Sender<Known>,
+}
+
+impl Collector {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Update>) {
+        while let Some(update) = inbox.recv().await {
+            let mut changed = self.take(update);
+            let until = tokio::time::Instant::now() + DEBOUNCE;
+            // Cancel-safe because `recv` is: an update that it does not return stays in the channel.
+            while let Ok(Some(more)) = tokio::time::timeout_at(until, inbox.recv()).await {
+                changed |= self.take(more);
+            }
+            if changed {
+                let groups = Arc::new(self.sources.groups());
+                self.publish.send_replace(Known { groups, is_complete: self.waiting.is_empty() });
+            }
         }
-        if changed {
-            publish.send_replace(Arc::new(sources.groups()));
+        // No mechanism is left to say anything; the channel stays open, since its closing would look like a stop.
+        self.publish.closed().await;
+    }
+
+    fn take(&mut self, update: Update) -> bool {
+        match update {
+            Update::Groups { mechanism, origin, groups } => self.sources.replace(mechanism, &origin, groups),
+            Update::Looked { mechanism } => self.waiting.remove(&mechanism),
         }
     }
-    // No mechanism is left to say anything; the channel stays open, since its closing would look like a stop.
-    publish.closed().await;
 }

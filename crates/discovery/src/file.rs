@@ -45,14 +45,15 @@ impl Files {
     ) -> Vec<Update> {
         let gone = self.known.iter().filter(|file| !read.contains_key(*file));
         let mut out: Vec<Update> =
-            gone.map(|file| Update { mechanism, origin: file.clone(), groups: Vec::new() }).collect();
+            gone.map(|file| Update::Groups { mechanism, origin: file.clone(), groups: Vec::new() }).collect();
         self.known = read.keys().cloned().collect();
         for (file, groups) in read {
             match groups {
-                Ok(groups) => out.push(Update { mechanism, origin: file, groups }),
+                Ok(groups) => out.push(Update::Groups { mechanism, origin: file, groups }),
                 Err(e) => error!(file, error = %e, "read target groups failed; the last good ones stay"),
             }
         }
+        out.push(Update::Looked { mechanism });
         out
     }
 }
@@ -108,8 +109,10 @@ fn watch(wake: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
 }
 
 fn watch_directories(watcher: &mut RecommendedWatcher, patterns: &[String]) {
-    let directories: BTreeSet<&str> =
-        patterns.iter().map(|p| p.rsplit_once('/').map_or("./", |(dir, _)| if dir.is_empty() { "/" } else { dir })).collect();
+    let directories: BTreeSet<&str> = patterns
+        .iter()
+        .map(|p| p.rsplit_once('/').map_or("./", |(dir, _)| if dir.is_empty() { "/" } else { dir }))
+        .collect();
     for directory in directories {
         if let Err(e) = watcher.watch(Path::new(directory), RecursiveMode::NonRecursive) {
             // It may come into being; the refresh interval looks again.
@@ -154,16 +157,21 @@ mod tests {
     #[test]
     fn a_bad_file_keeps_its_groups_and_a_missing_one_loses_them() {
         let mut files = Files::default();
-        let good = |target: &str| Ok(vec![Group { source: "x".into(), targets: vec![target.into()], ..Group::default() }]);
+        let good =
+            |target: &str| Ok(vec![Group { source: "x".into(), targets: vec![target.into()], ..Group::default() }]);
         let mut look = |read: Vec<(&str, Result<Vec<Group>, ReadError>)>| {
             let read = read.into_iter().map(|(file, groups)| (file.to_owned(), groups)).collect();
             let updates = files.updates(3, read).into_iter();
-            updates.map(|u| format!("{}:{}", u.origin, u.groups.len())).collect::<Vec<_>>().join(" ")
+            let shown = updates.map(|u| match u {
+                Update::Groups { origin, groups, .. } => format!("{origin}:{}", groups.len()),
+                Update::Looked { mechanism } => format!("looked:{mechanism}"),
+            });
+            shown.collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(look(vec![("a", good("1")), ("b", good("2"))]), "a:1 b:1");
-        assert_eq!(look(vec![("a", Err(ReadError::Extension)), ("b", good("2"))]), "b:1");
-        assert_eq!(look(vec![("b", Ok(vec![]))]), "a:0 b:0");
-        assert_eq!(look(vec![]), "b:0");
+        assert_eq!(look(vec![("a", good("1")), ("b", good("2"))]), "a:1 b:1 looked:3");
+        assert_eq!(look(vec![("a", Err(ReadError::Extension)), ("b", good("2"))]), "b:1 looked:3");
+        assert_eq!(look(vec![("b", Ok(vec![]))]), "a:0 b:0 looked:3");
+        assert_eq!(look(vec![]), "b:0 looked:3");
     }
 
     #[test]

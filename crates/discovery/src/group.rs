@@ -13,14 +13,13 @@ pub struct Group {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What one origin (a file, a URL, the configuration) says now.
+/// What a mechanism has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Update {
-    /// Number of the mechanism within its job.
-    pub(crate) mechanism: usize,
-    pub(crate) origin: String,
-    /// None where there is nothing any more.
-    pub(crate) groups: Vec<Group>,
+pub(crate) enum Update {
+    /// What one origin (a file, a URL) says now; nothing where there is none any more.
+    Groups { mechanism: usize, origin: String, groups: Vec<Group> },
+    /// All origins of the mechanism were looked at, in vain or not.
+    Looked { mechanism: usize },
 }
 
 /// What each origin of a job said last.

@@ -45,12 +45,15 @@ pub(crate) async fn run(config: HttpDiscovery, client: Client, mechanism: usize,
         let answer = tokio::time::timeout(interval, ask(&config.url, &client, &headers)).await;
         match answer.unwrap_or(Err(AskError::Timeout)) {
             Ok(groups) => {
-                let update = Update { mechanism, origin: config.url.clone(), groups };
+                let update = Update::Groups { mechanism, origin: config.url.clone(), groups };
                 if updates.send(update).await.is_err() {
                     return;
                 }
             }
             Err(e) => error!(url = %config.url, error = %e, "refresh target groups failed; the last good ones stay"),
+        }
+        if updates.send(Update::Looked { mechanism }).await.is_err() {
+            return;
         }
     }
 }

@@ -8,5 +8,5 @@ mod file;
 mod group;
 mod http;
 
-pub use discovery::{Discovery, Outside};
+pub use discovery::{Discovery, Known, Outside};
 pub use group::{Group, Sources};

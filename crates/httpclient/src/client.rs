@@ -156,7 +156,8 @@ impl Client {
             let request = self.request(&method, &url, &head, &body)?;
             let client = self.client_for(request.uri())?;
             let sent = client.request(request).await;
-            let inner = sent.map_err(|source| FetchError::Send { method: go_name(&method), url: url.clone(), source })?;
+            let inner =
+                sent.map_err(|source| FetchError::Send { method: go_name(&method), url: url.clone(), source })?;
             let next = if self.config.follow_redirects { redirect_of(&inner, &url) } else { None };
             let Some(next) = next else { return Ok(Response { inner }) };
             if self::origin(&next) != origin {
@@ -203,8 +204,8 @@ impl Client {
         {
             return Ok(client.clone());
         }
-        let tls = Tls::new(&self.config.tls, self.config.enable_http2)
-            .map_err(|e: TlsError| FetchError::Tls(Box::new(e)))?;
+        let tls =
+            Tls::new(&self.config.tls, self.config.enable_http2).map_err(|e: TlsError| FetchError::Tls(Box::new(e)))?;
         let client = hyper_client(Connector { proxy: self.proxy.clone(), tls: Some(tls) });
         *made = Some((stamp, client.clone()));
         Ok(client)
@@ -245,8 +246,7 @@ impl Client {
                 Ok(Some(format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))))
             }
             Some(Authentication::Header(header)) => {
-                let credentials =
-                    secret("credentials", header.credentials.as_ref(), |s| s.reveal().to_owned()).await?;
+                let credentials = secret("credentials", header.credentials.as_ref(), |s| s.reveal().to_owned()).await?;
                 Ok(credentials.map(|credentials| format!("{} {credentials}", header.scheme)))
             }
             // Refused in `new`.
