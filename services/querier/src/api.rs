@@ -1,11 +1,12 @@
 //! Prometheus' HTTP API over whatever holds series: routes, methods, headers; what each endpoint does is in the modules below.
 //!
 //! Writing (`/api/v1/write`) is the distributor's. Not here yet, and answered with `not_found`: rules and alerts, remote read,
-//! federation, live notifications, self metrics, blocks, the OpenAPI description.
+//! live notifications, self metrics, blocks, the OpenAPI description.
 
 mod answer;
 mod error;
 mod features;
+mod federate;
 mod form;
 mod json;
 mod pages;
@@ -149,6 +150,7 @@ impl Api {
     /// All routes, and a fallback for what is none. Routes of other services are merged in.
     pub fn router(self: &Arc<Api>) -> Router {
         pages::routes(self)
+            .merge(federate::routes(self))
             .merge(self.series_routes())
             .merge(self.status_routes())
             .merge(self.routes_not_built())
@@ -210,7 +212,6 @@ impl Api {
             .route("/api/v1/status/self_metrics", self.get(missing!("metrics of itself as JSON; see /metrics")))
             .route("/api/v1/notifications/live", self.get(missing!("live notifications; see /api/v1/notifications")))
             .route("/api/v1/openapi.yaml", self.get(missing!("an OpenAPI description")))
-            .route("/federate", self.get(missing!("federation")))
     }
 
     fn get(self: &Arc<Api>, endpoint: Endpoint) -> MethodRouter {

@@ -184,8 +184,8 @@ pub(crate) async fn respond(result: ApiResult, encoding: Encoding, pool: &Comput
         }
     };
     let inline = encoding == Encoding::Identity || json.len() <= INLINE_BYTES_MAX;
-    let compress = move || Compressor::new(encoding).push(json, More::Ends);
-    let body = if inline { Some(compress()) } else { pool.run(compress).await };
+    let packed = move || compress(json, encoding);
+    let body = if inline { Some(packed()) } else { pool.run(packed).await };
     match body {
         Some(Ok(body)) => json_response(status, encoding, Body::from(body)),
         Some(Err(_)) | None => failed(),
@@ -224,6 +224,25 @@ fn json_response(status: StatusCode, encoding: Encoding, body: Body) -> Response
     if let Some(encoding) = encoding.header() {
         headers.insert(header::CONTENT_ENCODING, encoding);
     }
+    response
+}
+
+/// A whole body, compressed.
+pub(crate) fn compress(body: Vec<u8>, encoding: Encoding) -> std::io::Result<Vec<u8>> {
+    Compressor::new(encoding).push(body, More::Ends)
+}
+
+/// A compressed page that depends on `Accept-Encoding`.
+pub(crate) fn page(content_type: String, encoding: Encoding, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    if let Ok(content_type) = HeaderValue::try_from(content_type) {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    if let Some(encoding) = encoding.header() {
+        headers.insert(header::CONTENT_ENCODING, encoding);
+    }
+    vary_by_encoding(headers);
     response
 }
 
