@@ -36,6 +36,7 @@ use crate::{Evaluator, ExemplarSource, Lifecycle, MetadataSource, Readiness, Sta
 use answer::{ApiResult, Encoding};
 use error::ApiError;
 use form::Form;
+pub(crate) use params::fuzz as fuzz_parameters;
 
 /// Bounds and ways of the API.
 #[derive(Clone)]
@@ -185,7 +186,7 @@ impl Api {
             .route("/api/v1/status/flags", self.get(at_once!(|api, _form| status::flags(api))))
             .route("/api/v1/status/runtimeinfo", self.get(at_once!(|api, _form| status::runtime_info(api))))
             .route("/api/v1/status/buildinfo", self.get(at_once!(|api, _form| status::build_info(api))))
-            .route("/api/v1/status/tsdb", self.get(at_once!(|api, form| status::tsdb(api, form))))
+            .route("/api/v1/status/tsdb", self.get(waits!(status::tsdb)))
             .route("/api/v1/status/walreplay", early(at_once!(|api, _form| status::wal_replay(api))))
             .route("/api/v1/notifications", early(at_once!(|api, _form| status::notifications(api))))
             .route("/api/v1/features", self.get(at_once!(|api, _form| features::features(api))))
@@ -258,6 +259,11 @@ impl Api {
         }
         self.set_cors(&mut response, parts.headers.get(header::ORIGIN));
         response
+    }
+
+    /// Runs `f` on the compute pool.
+    async fn compute<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+        self.evaluator.pool().run(f).await.ok_or_else(|| ApiError::internal("the answer failed inside"))
     }
 
     fn set_cors(&self, response: &mut Response, origin: Option<&HeaderValue>) {

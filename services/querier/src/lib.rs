@@ -2,6 +2,8 @@
 
 mod api;
 mod evaluate;
+#[doc(hidden)]
+pub mod fuzzing;
 mod sources;
 
 pub use api::{Api, ApiOptions, ApiSources};

@@ -1,4 +1,5 @@
 //! The recorded answers of Prometheus 3.14 to the same requests over the same data.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test, though not all of it stands in test functions")]
 
 #[path = "common/client.rs"]
 mod client;
@@ -14,8 +15,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use client::HttpAnswer;
+use model::{Labels, Metadata, MetricType, TimestampMs};
 use promql::engine;
-use querier::{Api, ApiOptions, ApiSources, Evaluator, Limits};
+use querier::{
+    ActiveTarget, Api, ApiOptions, ApiSources, DroppedTarget, Evaluator, Limits, TargetHealth, TargetMetadata,
+    TargetsSnapshot,
+};
+use relabel::{Draft, Fields, NameValidationScheme};
 use serde_json::Value;
 use server::{ComputePool, Metrics};
 use sources::Process;
@@ -90,10 +96,14 @@ async fn start(store: MemoryStore) -> (SocketAddr, Arc<Process>) {
 }
 
 async fn start_with(store: MemoryStore, options: ApiOptions) -> (SocketAddr, Arc<Process>) {
+    start_process(store, options, Process::default()).await
+}
+
+async fn start_process(store: MemoryStore, options: ApiOptions, process: Process) -> (SocketAddr, Arc<Process>) {
     let store = Arc::new(store);
     let pool = ComputePool::start(2, 64).unwrap();
     let evaluator = Evaluator::new(store.clone(), pool, Limits::default());
-    let process = Arc::new(Process::default());
+    let process = Arc::new(process);
     let sources = ApiSources {
         status: process.clone(),
         lifecycle: process.clone(),
@@ -265,4 +275,90 @@ async fn federation_gives_the_newest_sample_of_each_series() {
          b{{instance=\"i\",x=\"<\\\"\",cluster=\"golden\"}} 2.5 {fresh}000\n"
     );
     assert_eq!(answer.text(), expected);
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied()).unwrap()
+}
+
+fn scraping_process() -> Process {
+    let active = |pool: &str, instance: &str, last_scrape| ActiveTarget {
+        discovered_labels: labels(&[("__address__", instance), ("job", pool)]),
+        labels: labels(&[("instance", instance), ("job", pool)]),
+        scrape_pool: pool.to_owned(),
+        scrape_url: format!("http://{instance}/metrics?a=1&b=2"),
+        global_url: format!("http://{instance}/metrics"),
+        last_scrape,
+        last_scrape_seconds: 0.0105,
+        health: if last_scrape.is_some() { TargetHealth::Up } else { TargetHealth::Unknown },
+        scrape_interval: "15s".to_owned(),
+        scrape_timeout: "10s".to_owned(),
+        ..ActiveTarget::default()
+    };
+    let scraped = Some(TimestampMs(1_700_000_400_250));
+    let dropped = DroppedTarget { discovered_labels: labels(&[("__address__", "c:1")]), scrape_pool: "x".to_owned() };
+    let family = |instance: &str, family: &str, help: &str| TargetMetadata {
+        target: labels(&[("instance", instance)]),
+        family: family.to_owned(),
+        metadata: Metadata { metric_type: MetricType::Counter, help: help.to_owned(), unit: "s".to_owned() },
+    };
+    let set = Fields {
+        source_labels: Some(vec!["zone".to_owned()]),
+        target_label: Some("region".to_owned()),
+        ..Fields::default()
+    };
+    let drop = Fields {
+        source_labels: Some(vec!["job".to_owned()]),
+        regex: Some("b".to_owned()),
+        action: Some(Some("drop".to_owned())),
+        ..Fields::default()
+    };
+    let rule = |fields| Draft::new(fields).unwrap().validate(NameValidationScheme::Utf8).unwrap();
+    Process {
+        targets: TargetsSnapshot {
+            active: vec![active("x", "b:1", scraped), active("x", "a:1", None), active("a", "z:1", scraped)],
+            dropped: vec![dropped],
+            dropped_counts: [("x".to_owned(), 1), ("a".to_owned(), 0)].into(),
+        },
+        relabel_rules: [set, drop].map(rule).into(),
+        metadata: vec![family("a", "f", "F"), family("a", "g", "G"), family("b", "f", "F")],
+        ..Process::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_and_their_metadata_are_told() {
+    let (address, _) = start_process(MemoryStore::default(), ApiOptions::default(), scraping_process()).await;
+    let z = r#"{"discoveredLabels":{"__address__":"z:1","job":"a"},"labels":{"instance":"z:1","job":"a"},"scrapePool":"a","scrapeUrl":"http://z:1/metrics?a=1\u0026b=2","globalUrl":"http://z:1/metrics","lastError":"","lastScrape":"2023-11-14T22:20:00.25Z","lastScrapeDuration":0.0105,"health":"up","scrapeInterval":"15s","scrapeTimeout":"10s"}"#;
+    let c = r#"{"discoveredLabels":{"__address__":"c:1"},"scrapePool":"x"}"#;
+    let f = r#"{"target":{"instance":"a"},"metric":"f","type":"counter","help":"F","unit":"s"}"#;
+    for (target, expected) in [
+        ("targets?state=active&scrapePool=a", format!(r#"{{"activeTargets":[{z}],"droppedTargets":[],"droppedTargetCounts":null}}"#)),
+        ("targets?state=DROPPED", format!(r#"{{"activeTargets":[],"droppedTargets":[{c}],"droppedTargetCounts":{{"a":0,"x":1}}}}"#)),
+        ("scrape_pools", r#"{"scrapePools":["a","x"]}"#.to_owned()),
+        ("targets/metadata?limit=1", format!("[{f},{}]", f.replace("\"f\"", "\"g\"").replace('F', "G"))),
+        ("targets/metadata?limit=0", "[]".to_owned()),
+        ("targets/metadata?metric=g", r#"[{"target":{"instance":"a"},"type":"counter","help":"G","unit":"s"}]"#.to_owned()),
+        ("targets/metadata?match_target=%7Binstance%3D%22b%22%7D&metric=f", r#"[{"target":{"instance":"b"},"type":"counter","help":"F","unit":"s"}]"#.to_owned()),
+        ("metadata?limit_per_metric=1", r#"{"f":[{"type":"counter","unit":"s","help":"F"}],"g":[{"type":"counter","unit":"s","help":"G"}]}"#.to_owned()),
+        ("metadata?limit=1&metric=g", r#"{"g":[{"type":"counter","unit":"s","help":"G"}]}"#.to_owned()),
+        (
+            "targets/relabel_steps?scrapePool=x&labels=%7B%22job%22:%22b%22,%22zone%22:%22eu%22%7D",
+            r#"{"steps":[{"rule":{"source_labels":["zone"],"separator":";","regex":"(.*)","target_label":"region","replacement":"$1","action":"replace"},"output":{"job":"b","region":"eu","zone":"eu"},"keep":true},{"rule":{"source_labels":["job"],"separator":";","regex":"b","replacement":"$1","action":"drop"},"output":{},"keep":false}]}"#.to_owned(),
+        ),
+    ] {
+        let answer = get(address, &format!("/api/v1/{target}")).await.text();
+        assert_eq!(answer, format!("{{\"status\":\"success\",\"data\":{expected}}}"), "{target}");
+    }
+    let all: Value = serde_json::from_slice(&get(address, "/api/v1/targets").await.body).unwrap();
+    let urls: Vec<&str> =
+        all["data"]["activeTargets"].as_array().unwrap().iter().map(|t| t["globalUrl"].as_str().unwrap()).collect();
+    assert_eq!(
+        urls,
+        ["http://z:1/metrics", "http://b:1/metrics", "http://a:1/metrics"],
+        "by pool, then as they were given"
+    );
+    assert_eq!(all["data"]["activeTargets"][2]["lastScrape"], "0001-01-01T00:00:00Z");
+    let unknown = get(address, "/api/v1/targets/relabel_steps?scrapePool=nope&labels=%7B%7D").await.text();
+    assert!(unknown.contains(r#"error retrieving scrape config: scrape pool \"nope\" not found"#), "{unknown}");
 }

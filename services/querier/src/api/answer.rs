@@ -18,8 +18,8 @@ use super::result::ResultJson;
 
 /// What an endpoint answers.
 pub(crate) enum Answer {
-    /// The member `data`, as JSON.
-    Data { json: Vec<u8>, warnings: Vec<String> },
+    /// Data in their envelope.
+    Data(Vec<u8>),
     /// The value of a query, to be written piece by piece.
     Result(Box<ResultJson>),
     /// 204.
@@ -34,9 +34,10 @@ impl Answer {
 
     /// Data that `put` writes, and warnings.
     pub(crate) fn with_warnings(warnings: Vec<String>, put: impl FnOnce(&mut Vec<u8>)) -> Answer {
-        let mut json = Vec::new();
+        let mut json = b"{\"status\":\"success\",\"data\":".to_vec();
         put(&mut json);
-        Answer::Data { json, warnings }
+        put_envelope_end(&mut json, &warnings, &[]);
+        Answer::Data(json)
     }
 }
 
@@ -171,13 +172,7 @@ pub(crate) async fn respond(result: ApiResult, encoding: Encoding, pool: &Comput
             let Some(body) = stream_result(outgoing, pool.clone()).await else { return failed() };
             return json_response(StatusCode::OK, encoding, body);
         }
-        Ok(Answer::Data { json, warnings }) => {
-            let mut body = Vec::with_capacity(json.len() + 64);
-            body.extend_from_slice(b"{\"status\":\"success\",\"data\":");
-            body.extend_from_slice(&json);
-            put_envelope_end(&mut body, &warnings, &[]);
-            (StatusCode::OK, body)
-        }
+        Ok(Answer::Data(json)) => (StatusCode::OK, json),
         Err(error) => {
             let status = StatusCode::from_u16(error.error_type.status());
             (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error_json(&error))

@@ -93,8 +93,7 @@ async fn page(api: &Api, sets: Vec<Vec<Matcher>>, accept: &str, encoding: Encodi
         let text = write_page(newest, &external, Encoder::new(page, escaping));
         answer::compress(text, encoding)
     };
-    let written = api.evaluator.pool().run(write).await;
-    let text = written.and_then(Result::ok).ok_or_else(|| ApiError::internal("writing the page failed inside"))?;
+    let text = api.compute(write).await?.map_err(ApiError::internal)?;
     Ok(answer::page(page.content_type(escaping), encoding, text))
 }
 
@@ -112,8 +111,7 @@ async fn select(api: &Api, matchers: Vec<Matcher>, now: TimestampMs, newest: &mu
         let batch = batch?;
         let decode =
             move || batch.into_iter().filter_map(|s| newest_of(s, range).transpose()).collect::<Result<Vec<_>, _>>();
-        let found = api.evaluator.pool().run(decode).await;
-        let found = found.ok_or_else(|| ApiError::internal("reading the series failed inside"))?;
+        let found = api.compute(decode).await?;
         newest.extend(found.map_err(|e: chunkenc::DecodeError| ApiError::internal(format!("decode chunk: {e}")))?);
     }
     Ok(())

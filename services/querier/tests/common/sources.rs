@@ -14,8 +14,11 @@ use relabel::Rule;
 
 #[derive(Default)]
 pub(crate) struct Process {
-    stopping: AtomicBool,
-    reload_error: Mutex<Option<String>>,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) reload_error: Mutex<Option<String>>,
+    pub(crate) targets: TargetsSnapshot,
+    pub(crate) relabel_rules: Vec<Rule>,
+    pub(crate) metadata: Vec<TargetMetadata>,
 }
 
 impl Process {
@@ -26,25 +29,29 @@ impl Process {
 
 impl TargetSource for Process {
     fn targets(&self) -> TargetsSnapshot {
-        TargetsSnapshot::default()
+        self.targets.clone()
     }
 
     fn scrape_pools(&self) -> Vec<String> {
-        Vec::new()
+        self.targets.dropped_counts.keys().rev().cloned().collect()
     }
 
-    fn relabel_rules(&self, _scrape_pool: &str) -> Option<Vec<Rule>> {
-        None
+    fn relabel_rules(&self, scrape_pool: &str) -> Option<Vec<Rule>> {
+        self.targets.dropped_counts.contains_key(scrape_pool).then(|| self.relabel_rules.clone())
     }
 
-    fn metadata(&self, _family: Option<&str>) -> Vec<TargetMetadata> {
-        Vec::new()
+    fn metadata(&self, family: Option<&str>) -> Vec<TargetMetadata> {
+        self.metadata.iter().filter(|m| family.is_none_or(|f| f == m.family)).cloned().collect()
     }
 }
 
 impl MetadataSource for Process {
-    fn metadata(&self, _tenant: &TenantId, _family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
-        BTreeMap::new()
+    fn metadata(&self, _tenant: &TenantId, family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
+        let mut families: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
+        for m in TargetSource::metadata(self, family) {
+            families.entry(m.family).or_default().push(m.metadata);
+        }
+        families
     }
 }
 
