@@ -31,10 +31,13 @@ use model::DurationMs;
 use promql::{ParseOptions, engine};
 use regexp::Regexp;
 use server::Metrics;
+use tokio::time::Instant;
+use tracing::error;
 
+use crate::metrics::HttpMetrics;
 use crate::{Evaluator, ExemplarSource, Lifecycle, MetadataSource, Readiness, StatusSource, TargetSource};
 use answer::{ApiResult, Encoding};
-use error::ApiError;
+use error::{ApiError, ErrorType};
 use form::Form;
 pub(crate) use params::fuzz as fuzz_parameters;
 
@@ -99,6 +102,7 @@ pub struct Api {
     evaluator: Evaluator,
     sources: ApiSources,
     options: ApiOptions,
+    metrics: HttpMetrics,
 }
 
 type Endpoint = for<'a> fn(&'a Api, &'a Form) -> BoxFuture<'a, ApiResult>;
@@ -143,9 +147,10 @@ macro_rules! missing {
 }
 
 impl Api {
-    /// The API over the store of `evaluator`.
+    /// The API over the store of `evaluator`. Registers metrics, hence once per process.
     pub fn new(evaluator: Evaluator, sources: ApiSources, options: ApiOptions) -> Api {
-        Api { evaluator, sources, options }
+        let metrics = HttpMetrics::register(&sources.metrics);
+        Api { evaluator, sources, options, metrics }
     }
 
     /// All routes, and a fallback for what is none. Routes of other services are merged in.
@@ -224,7 +229,11 @@ impl Api {
         let api = self.clone();
         any(move |request: Request| async move {
             if methods.contains(request.method()) {
-                api.answer(around, endpoint, request).await
+                let path = request.uri().path().to_owned();
+                let asked = Instant::now();
+                let response = api.answer(around, endpoint, request).await;
+                api.metrics.answered(&path, response.status().as_u16(), asked.elapsed().as_secs_f64());
+                response
             } else if *request.method() == Method::OPTIONS {
                 api.options_answer(methods, &request)
             } else {
@@ -253,6 +262,9 @@ impl Api {
             }
             Err(_) => Err(ApiError::bad_data("error parsing form values: http: POST too large")),
         };
+        if let Err(ApiError { error_type: ErrorType::Internal, text }) = &result {
+            error!(path = parts.uri.path(), error = text, "request failed inside");
+        }
         let mut response = answer::respond(result, encoding, self.evaluator.pool()).await;
         if compressed {
             answer::vary_by_encoding(response.headers_mut());

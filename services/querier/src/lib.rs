@@ -4,6 +4,7 @@ mod api;
 mod evaluate;
 #[doc(hidden)]
 pub mod fuzzing;
+mod metrics;
 mod sources;
 
 pub use api::{Api, ApiOptions, ApiSources};

@@ -237,12 +237,21 @@ async fn the_process_is_steered_only_where_that_is_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_missing_says_so() {
+async fn what_is_missing_says_so_and_all_is_counted() {
     let (address, _) = start(MemoryStore::default()).await;
+    get(address, "/api/v1/label/a/values").await;
     let answer = get(address, "/api/v1/rules").await;
     let expected = r#"{"status":"error","errorType":"not_found","error":"Narthex does not have rules yet"}"#;
     assert_eq!((answer.status, answer.text().as_str()), (404, expected));
     assert_eq!(get(address, "/graph?g0.expr=up").await.header("location"), Some("/query?g0.expr=up"));
+    let metrics = get(address, "/metrics").await.text();
+    for line in [
+        "prometheus_http_requests_total{code=\"404\",handler=\"/api/v1/rules\"} 1",
+        "prometheus_http_requests_total{code=\"200\",handler=\"/api/v1/label/:name/values\"} 1",
+        "prometheus_http_request_duration_seconds_count{handler=\"/api/v1/rules\"} 1",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} in {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
