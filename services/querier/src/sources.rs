@@ -222,6 +222,8 @@ pub struct Notification {
 pub trait StatusSource: Send + Sync + 'static {
     /// The configuration as YAML, defaults filled in, secrets hidden.
     fn config_yaml(&self) -> String;
+    /// The configuration's external labels, which federation adds.
+    fn external_labels(&self) -> Labels;
     /// All flags.
     fn flags(&self) -> BTreeMap<String, String>;
     /// The process.
