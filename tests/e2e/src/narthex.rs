@@ -78,6 +78,12 @@ impl Setup {
         self
     }
 
+    /// The same on another port.
+    pub fn on_another_port(mut self) -> Result<Setup> {
+        self.port = process::free_port()?;
+        Ok(self)
+    }
+
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
@@ -106,6 +112,11 @@ impl Setup {
 
     /// Starts it, without waiting until it is ready.
     pub fn launch(&self) -> Result<Process> {
+        self.launch_with_log("log")
+    }
+
+    /// The same with a log of its own, beside a process that runs already.
+    pub fn launch_with_log(&self, log: &str) -> Result<Process> {
         self.write_config()?;
         let mut command = process::command(&self.program);
         if self.is_narthex {
@@ -117,7 +128,7 @@ impl Setup {
         command.arg(format!("--config.file={}", self.config_file().display()));
         command.arg(format!("--web.listen-address={}", self.address()));
         command.args(&self.flags);
-        Process::start(command, &self.folder.join("log"))
+        Process::start(command, &self.folder.join(log))
     }
 
     /// Starts it and waits until it is ready.

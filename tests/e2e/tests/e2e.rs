@@ -2,5 +2,7 @@
 //! its own, on ports that are free, waits for conditions and never for time, and prints its seed.
 
 mod agree;
+mod history;
 mod kill;
+mod restart;
 mod scrape;
