@@ -14,7 +14,7 @@ pub enum ServiceDiscovery {
     /// Groups in files.
     File(FileDiscovery),
     /// Groups from a server.
-    Http(HttpDiscovery),
+    Http(Box<HttpDiscovery>),
 }
 
 /// `file_sd_configs`
@@ -47,11 +47,11 @@ impl ServiceDiscovery {
             }));
         }
         for http in raw.http_sd_configs.iter().flatten() {
-            out.push(ServiceDiscovery::Http(HttpDiscovery {
+            out.push(ServiceDiscovery::Http(Box::new(HttpDiscovery {
                 url: http.url.clone(),
                 refresh_interval: http.refresh_interval,
                 http_client: HttpClientConfig::from_raw(&http.http_client),
-            }));
+            })));
         }
         if !raw.static_configs.is_empty() {
             out.push(ServiceDiscovery::Static(raw.static_configs.iter().flatten().cloned().collect()));

@@ -6,7 +6,7 @@ use std::io;
 use crate::glob::BadPattern;
 
 /// A place in a text, both counted from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line.
     pub line: usize,
@@ -39,7 +39,14 @@ pub struct TypeError {
 /// Why one text is refused.
 #[derive(Debug)]
 pub enum Refused {
-    /// It is no YAML (or JSON).
+    /// It is no JSON.
+    Json {
+        /// Where reading stopped.
+        at: Position,
+        /// The parser's words.
+        text: String,
+    },
+    /// It is no YAML.
     Syntax {
         /// Where reading stopped.
         at: Position,
@@ -61,7 +68,7 @@ impl Refused {
     /// The first place that is wrong.
     pub fn at(&self) -> Position {
         match self {
-            Refused::Syntax { at, .. } | Refused::Value { at, .. } => *at,
+            Refused::Json { at, .. } | Refused::Syntax { at, .. } | Refused::Value { at, .. } => *at,
             Refused::Types(errors) => errors.first().map(|e| e.at).unwrap_or_default(),
         }
     }
@@ -75,7 +82,7 @@ impl fmt::Display for Refused {
                 f.write_str("yaml: unmarshal errors:")?;
                 errors.iter().try_for_each(|e| write!(f, "\n  line {}: {}", e.at.line, e.text))
             }
-            Refused::Value { text, .. } => f.write_str(text),
+            Refused::Json { text, .. } | Refused::Value { text, .. } => f.write_str(text),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Loads `prometheus.yml` and the files it imports.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
@@ -154,6 +155,10 @@ impl Loading {
     fn of_text(text: &str, dir: &str, defaults: &Defaults, outside: &Outside<'_>) -> Result<Loading, Refused> {
         let mut raw = RawConfig::defaults();
         read_into(text, &mut raw)?;
+        // A document that is null has emptied everything, intervals included; it is no less a file that says nothing.
+        if raw.global.is_zero() {
+            raw = RawConfig::defaults();
+        }
         let runtime_given = !raw.runtime.is_zero();
         fill(&mut raw, defaults, outside.variable);
         let empty_variables = expand_labels(&mut raw.global, outside.variable);
@@ -164,9 +169,9 @@ impl Loading {
 
     /// The jobs of the files that `scrape_config_files` name.
     fn imported(&self, outside: &Outside<'_>) -> Result<Vec<RawScrapeConfig>, LoadError> {
-        let main_file = "main config file".to_owned();
-        let mut first_in: Vec<(String, String)> =
-            self.raw.scrape_configs.iter().flatten().map(|job| (job.job_name.clone(), main_file.clone())).collect();
+        let jobs = self.raw.scrape_configs.iter().flatten();
+        let mut first_in: HashMap<String, String> =
+            jobs.map(|job| (job.job_name.clone(), "main config file".to_owned())).collect();
         let mut imported = Vec::new();
         for pattern in &self.raw.scrape_config_files {
             Pattern::parse(pattern).map_err(|source| LoadError::Pattern { pattern: pattern.clone(), source })?;
@@ -180,13 +185,13 @@ impl Loading {
                 for mut job in jobs.scrape_configs {
                     scrape::validate(job.as_mut(), &self.raw.global).map_err(|r| refused(unplaced(r)))?;
                     let Some(mut job) = job else { continue };
-                    if let Some((name, first)) = first_in.iter().find(|(name, _)| *name == job.job_name) {
-                        let name = go::quote(name);
+                    if let Some(first) = first_in.get(&job.job_name) {
+                        let name = go::quote(&job.job_name);
                         let text =
                             format!("found multiple scrape configs with job name {name}, first found in {first}");
                         return Err(refused(Refused::Value { at: job.at, text }));
                     }
-                    first_in.push((job.job_name.clone(), go::quote(&absolute)));
+                    first_in.insert(job.job_name.clone(), go::quote(&absolute));
                     job.set_directory(&go::dir_of(&file));
                     imported.push(job);
                 }
@@ -351,3 +356,6 @@ fn unsupported<'a>(
     out.sort_by(|a, b| a.block.cmp(&b.block));
     out
 }
+
+#[cfg(test)]
+mod tests;

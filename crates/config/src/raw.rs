@@ -13,6 +13,8 @@ pub(crate) mod storage;
 pub(crate) mod text;
 mod tracing;
 
+use std::collections::HashSet;
+
 use crate::go;
 use crate::yaml::{Encode, Refusal, record, refuse_at};
 use alerting::RawAlerting;
@@ -77,14 +79,13 @@ impl RawConfig {
                 return refuse_at("scrape_config_files", text);
             }
         }
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
         for job in &mut self.scrape_configs {
             let job = scrape::validate(job.as_mut(), &self.global)?;
-            if seen.contains(&job.job_name) {
+            if !seen.insert(job.job_name.clone()) {
                 let text = format!("found multiple scrape configs with job name {}", go::quote(&job.job_name));
                 return Err(Refusal::placed(job.at, text));
             }
-            seen.push(job.job_name.clone());
         }
         self.alerting.validate(self.global.metric_name_validation_scheme)?;
         self.check_remotes()

@@ -8,6 +8,7 @@ use crate::raw::text::{LabelName, MaybeList};
 use crate::scheme::NameValidation;
 use crate::yaml::decode::Uint64;
 use crate::yaml::record::Paths;
+use crate::yaml::scalar::Scalar;
 use crate::yaml::{Decode, Decoder, Encode, Fail, NodeId, Out, Refusal, record, refuse_at};
 
 /// The regular expression of a rule that names none.
@@ -305,6 +306,13 @@ impl RawRegex {
 impl Decode for RawRegex {
     fn type_name() -> String {
         "relabel.Regexp".to_owned()
+    }
+    /// The quoted word `"null"`, which is no null here.
+    fn scalar(&mut self, d: &mut Decoder<'_>, id: NodeId, scalar: &Scalar) -> Result<bool, Fail> {
+        let mut text = String::new();
+        text.scalar(d, id, scalar)?;
+        *self = RawRegex::Written(text);
+        Ok(true)
     }
     fn unmarshal(&mut self, d: &mut Decoder<'_>, id: NodeId) -> Result<bool, Fail> {
         let Some(text) = d.text(id)? else { return Ok(false) };

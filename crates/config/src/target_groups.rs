@@ -162,3 +162,47 @@ impl Encode for TargetGroup {
         Out::Map(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(targets: &[&str], labels: &[(&str, &str)]) -> TargetGroup {
+        TargetGroup {
+            targets: targets.iter().map(|t| (*t).to_owned()).collect(),
+            labels: labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn both_forms_give_the_same_groups() {
+        let expected = [group(&["a:1", "b"], &[("x", "1"), ("y", "")]), group(&[], &[])];
+        let yaml = "- targets: [a:1, b]\n  labels: {x: 1, y: null}\n- {}\n";
+        let json = r#"[{"targets": ["a:1", "b"], "labels": {"x": "1", "y": null}}, {"Targets": null}]"#;
+        assert_eq!(parse_target_groups(yaml, TargetFormat::Yaml).unwrap(), expected);
+        assert_eq!(parse_target_groups(json, TargetFormat::Json).unwrap(), expected);
+        assert_eq!(parse_target_groups("", TargetFormat::Yaml).unwrap(), []);
+        assert_eq!(parse_target_groups("null", TargetFormat::Json).unwrap(), []);
+    }
+
+    #[test]
+    fn what_prometheus_refuses_is_refused() {
+        for (text, format, expected) in [
+            ("- targts: [a]", TargetFormat::Yaml, "line 1: field targts not found"),
+            ("- targets: a", TargetFormat::Yaml, "cannot unmarshal !!str `a` into []string"),
+            ("- labels: {'': x}", TargetFormat::Yaml, "\"\" is not a valid label name"),
+            ("- null", TargetFormat::Yaml, "nil target group item found"),
+            ("{}", TargetFormat::Yaml, "cannot unmarshal !!map into []*targetgroup.Group"),
+            ("", TargetFormat::Json, "EOF"),
+            ("{}", TargetFormat::Json, "cannot unmarshal object"),
+            ("[null]", TargetFormat::Json, "nil target group item found"),
+            (r#"[{"foo": 1}]"#, TargetFormat::Json, "json: unknown field \"foo\""),
+            (r#"[{"targets": [1]}]"#, TargetFormat::Json, "cannot unmarshal number"),
+            (r#"[{"labels": {"": "x"}}]"#, TargetFormat::Json, "\"\" is not a valid label name"),
+        ] {
+            let error = parse_target_groups(text, format).unwrap_err();
+            assert!(error.to_string().contains(expected), "{text}: {error}");
+            assert!(error.at().line > 0);
+        }
+    }
+}

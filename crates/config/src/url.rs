@@ -82,7 +82,7 @@ impl Url {
 
     /// The whole URL, a password included.
     pub fn reveal(&self) -> String {
-        self.print(|password| Cow::Borrowed(password))
+        self.print(Cow::Borrowed)
     }
 
     fn print<'a>(&'a self, password_as: impl Fn(&'a [u8]) -> Cow<'a, [u8]>) -> String {

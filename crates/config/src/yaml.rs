@@ -2,7 +2,8 @@
 //! ([`tree`]), what a plain scalar means ([`scalar`]), filling Go-shaped records in place over their defaults
 //! ([`decode`], [`record`]), and printing them back byte for byte ([`emit`]).
 //!
-//! The grammar itself is `saphyr-parser`'s; no other file of this crate knows that crate.
+//! The grammar itself is `granit-parser`'s, the parser of `serde-saphyr`; only [`tree`] knows that crate. It reads YAML 1.2,
+//! and [`tree`] refuses what that has more than libyaml's 1.1.
 
 pub(crate) mod decode;
 pub(crate) mod emit;

@@ -15,7 +15,7 @@ fn conformance(sub: &str) -> Option<PathBuf> {
     match folder {
         Ok(folder) => Some(Path::new(&folder).join(sub)),
         Err(_) => {
-            println!("skipped: NARTHEX_CONFORMANCE is not set");
+            eprintln!("skipped: NARTHEX_CONFORMANCE is not set");
             None
         }
     }

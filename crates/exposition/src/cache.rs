@@ -304,7 +304,12 @@ impl<T: Hash + Eq> ScrapeCache<T> {
 
     /// Ends a scrape. `vanished` is told each series, once, that the last scrape had and this one has not: those get a staleness
     /// marker. After a failed scrape these are all that the last one had. Lines that a good page no longer holds are forgotten.
-    pub fn finish(&mut self, outcome: Outcome, vanished: impl FnMut(&T)) {
+    pub fn finish(&mut self, outcome: Outcome, mut vanished: impl FnMut(&T)) {
+        self.finish_with_text(outcome, |value, _| vanished(value));
+    }
+
+    /// As [`ScrapeCache::finish`]; `vanished` is told the text of a line of the series, too.
+    pub fn finish_with_text(&mut self, outcome: Outcome, vanished: impl FnMut(&T, &[u8])) {
         let good = outcome == Outcome::Good;
         if !good || self.still_live_count < self.live_count {
             self.tell_vanished(outcome, vanished);
@@ -451,7 +456,7 @@ impl<T: Hash + Eq> ScrapeCache<T> {
     }
 
     #[cold]
-    fn tell_vanished(&self, outcome: Outcome, mut vanished: impl FnMut(&T)) {
+    fn tell_vanished(&self, outcome: Outcome, mut vanished: impl FnMut(&T, &[u8])) {
         let series = || {
             self.slots.iter().filter_map(|slot| match &slot.kind {
                 Kind::Series(value) => Some((slot, value)),
@@ -463,15 +468,15 @@ impl<T: Hash + Eq> ScrapeCache<T> {
             let before = if slot.tracked[0] == self.scrape { slot.tracked[1] } else { slot.tracked[0] };
             before == self.live_scrape
         };
-        let gone = || series().filter(|(slot, _)| was_live(slot) && !is_now(slot)).map(|(_, value)| value);
-        let mut untold: HashSet<&T, RandomState> = gone().collect();
+        let gone = || series().filter(|(slot, _)| was_live(slot) && !is_now(slot));
+        let mut untold: HashSet<&T, RandomState> = gone().map(|(_, value)| value).collect();
         // A series that goes on under another text has not vanished.
         for (_, value) in series().filter(|(slot, _)| is_now(slot)) {
             untold.remove(value);
         }
-        for value in gone() {
+        for (slot, value) in gone() {
             if untold.remove(value) {
-                vanished(value);
+                vanished(value, self.text(slot));
             }
         }
     }

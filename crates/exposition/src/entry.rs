@@ -53,6 +53,11 @@ impl<'a> Series<'a> {
         self.text
     }
 
+    /// The type that the last `TYPE` line before it gave, which decides about `le` and `quantile`.
+    pub fn metric_type(&self) -> MetricType {
+        self.metric_type
+    }
+
     /// Writes the labels into `scratch`: escapes resolved, `le` of histograms and `quantile` of summaries normalised.
     pub fn labels(&self, scratch: &mut LabelsScratch) -> Result<(), LabelsError> {
         scratch.read_series(self.text, self.dialect, self.metric_type)

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::chunk_files::{ChunkFiles, SealedChunk};
 use crate::head::{Head, Tenant};
 use crate::partition::{Bounds, Partition, Selected};
-use crate::series::{Late, MemSeries, encode_sorted};
+use crate::series::{MemSeries, encode_sorted};
 
 /// Series per batch: some hundred KiB of copied open chunks, and a lock held for well under a millisecond.
 const BATCH_SERIES: usize = 512;
@@ -172,20 +172,40 @@ impl Head {
         let Some(tenant) = self.tenant(tenant) else { return false };
         tenant.partitions.iter().any(|p| p.lock().series().iter().any(|s| has_samples(s, range)))
     }
+
+    /// The least time, not before `from`, at which a chunk of any tenant may hold samples.
+    pub fn first_time_from(&self, from: TimestampMs) -> Option<TimestampMs> {
+        let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        let mut least: Option<i64> = None;
+        for partition in tenants.iter().flat_map(|t| &t.partitions) {
+            for s in partition.lock().series() {
+                for (mint, maxt) in spans(s).filter(|(_, maxt)| *maxt >= from.0) {
+                    debug_assert!(mint <= maxt);
+                    least = Some(least.unwrap_or(i64::MAX).min(mint.max(from.0)));
+                }
+            }
+        }
+        least.map(TimestampMs)
+    }
 }
 
 fn overlaps(mint: i64, maxt: i64, range: TimeRange) -> bool {
     mint < range.maxt.0 && maxt >= range.mint.0
 }
 
+/// First and last time of each chunk and late sample.
+fn spans(s: &MemSeries) -> impl Iterator<Item = (i64, i64)> {
+    let open = s.open.first_timestamp().zip(s.open.last()).map(|(a, (b, _))| (a, b));
+    let late = s
+        .late
+        .as_deref()
+        .into_iter()
+        .flat_map(|l| l.chunks.iter().map(|c| (c.mint(), c.maxt())).chain(l.samples.iter().map(|x| (x.0, x.0))));
+    s.sealed.iter().map(|c| (c.mint(), c.maxt())).chain(open).chain(late)
+}
+
 fn has_samples(s: &MemSeries, range: TimeRange) -> bool {
-    let open = s.open.first_timestamp().zip(s.open.last()).is_some_and(|(a, (b, _))| overlaps(a, b, range));
-    let sealed = || s.sealed.iter().any(|c| overlaps(c.mint(), c.maxt(), range));
-    let late = |l: &Late| {
-        l.chunks.iter().any(|c| overlaps(c.mint(), c.maxt(), range))
-            || l.samples.iter().any(|x| overlaps(x.0, x.0, range))
-    };
-    open || sealed() || s.late.as_deref().is_some_and(late)
+    spans(s).any(|(mint, maxt)| overlaps(mint, maxt, range))
 }
 
 /// What is copied under a partition's lock; sealed chunks are read behind it.

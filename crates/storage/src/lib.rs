@@ -5,9 +5,11 @@
 
 mod append;
 mod select;
+mod union;
 
 pub use append::{AppendError, AppendOutcome, Appendable, ErrorClass, RejectReason, Rejection, SeriesSamples};
 pub use select::{
-    Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SelectStats, Series,
-    SeriesBatch, Shard,
+    Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, Series, SeriesBatch,
+    Shard,
 };
+pub use union::Union;

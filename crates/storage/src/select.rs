@@ -82,13 +82,6 @@ pub struct SelectRequest {
     pub series_max: usize,
 }
 
-/// What came with an answer besides series.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SelectStats {
-    /// What is missing, in words for `warnings`.
-    pub warnings: Vec<String>,
-}
-
 /// A question about names or values of labels.
 #[derive(Clone, Debug)]
 pub struct LabelQuery {
@@ -149,6 +142,12 @@ pub trait Queryable: Send + Sync + 'static {
 
     /// Names of labels.
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>>;
+
+    /// What cannot be asked at the moment and may hold samples of the range, in words for `warnings`. To be called after a
+    /// select, which may find out.
+    fn missing(&self, _tenant: &TenantId, _range: TimeRange) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Values of the label `name`.
     fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>>;

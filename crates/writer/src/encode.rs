@@ -118,6 +118,27 @@ impl<'a> SampleSink<'a> {
         self.admit_unknown(id, sample_count)
     }
 
+    /// A series whose id the caller remembers: nothing is hashed. `labels` is called only when the series is new to us; `None`
+    /// from it (and from here) where the caller cannot tell them any more, or they are those of another series.
+    #[inline]
+    pub fn known_series(
+        &mut self,
+        id: SeriesId,
+        labels: impl FnOnce() -> Option<Labels>,
+        sample_count: u64,
+    ) -> Option<SeriesId> {
+        if self.known.contains(id) {
+            self.make_room();
+            return Some(id);
+        }
+        self.scratch.truncate(self.tenant_bytes);
+        self.scratch.extend_from_slice(labels()?.as_packed());
+        if SeriesId::of_packed(&self.scratch) != id {
+            return None;
+        }
+        self.admit_unknown(id, sample_count)
+    }
+
     fn admit(&mut self, id: SeriesId, sample_count: u64) -> Option<SeriesId> {
         if self.known.contains(id) {
             self.make_room();

@@ -3,12 +3,15 @@
 //! Two threads carry a batch: the log thread writes what has gathered and syncs once for all of it (group commit), the apply
 //! thread makes it visible and answers. Admission is the writer's; a batch is taken whole or not at all.
 
+mod close;
 mod control;
+mod cut;
 mod ingester;
 mod pipeline;
 mod queryable;
 mod recover;
 
+pub use close::{CloseError, Closer, Identity, RANGE};
 pub use control::Control;
 pub use ingester::{Config, Ingester, OpenError, Status, Sync};
 

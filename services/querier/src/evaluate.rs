@@ -12,6 +12,7 @@ use promql::engine::{self, Interrupt, LeafWorker, Plan, QueryError, QueryParams,
 use server::ComputePool;
 use storage::{Queryable, SelectError, SelectRequest, SeriesBatch, Shard};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Bounds of the querier.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,26 @@ pub struct Evaluator {
     running: Arc<Semaphore>,
 }
 
+/// Where the time of a query went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Waiting for other queries to end.
+    pub queue: Duration,
+    /// Planning.
+    pub preparation: Duration,
+    /// Reading series and evaluating; the two run at once.
+    pub evaluation: Duration,
+}
+
+/// A query's value and what it took.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// Value, annotations, counts.
+    pub result: QueryResult,
+    /// Times.
+    pub timings: Timings,
+}
+
 /// Interrupts the query when the caller goes away.
 struct CancelOnDrop(Interrupt);
 
@@ -73,6 +94,16 @@ impl Evaluator {
         Evaluator { store, pool, limits, running }
     }
 
+    /// Bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Threads for computing.
+    pub fn pool(&self) -> &ComputePool {
+        &self.pool
+    }
+
     /// What is asked.
     pub fn store(&self) -> &Arc<dyn Queryable> {
         &self.store
@@ -85,15 +116,26 @@ impl Evaluator {
         expr: &Expr,
         params: QueryParams,
         timeout: Duration,
-    ) -> Result<QueryResult, EvaluateError> {
+    ) -> Result<Evaluated, EvaluateError> {
         let interrupt = params.interrupt.clone();
         let _cancel = CancelOnDrop(interrupt.clone());
-        let deadline = tokio::time::Instant::now() + timeout;
+        let asked = Instant::now();
+        let deadline = asked + timeout;
         let queued = tokio::time::timeout_at(deadline, self.running.acquire()).await;
         let _permit = queued.map_err(|_| EvaluateError::TimedOut { stage: "query queue" })?;
+        let started = Instant::now();
         let plan = Arc::new(engine::plan(expr, params)?);
+        let planned = Instant::now();
+        if planned >= deadline {
+            // The runtime's timer is not that fine.
+            return Err(EvaluateError::TimedOut { stage: "expression evaluation" });
+        }
         match tokio::time::timeout_at(deadline, self.run(tenant, plan)).await {
-            Ok(result) => result,
+            Ok(result) => {
+                let timings =
+                    Timings { queue: started - asked, preparation: planned - started, evaluation: planned.elapsed() };
+                Ok(Evaluated { result: result?, timings })
+            }
             Err(_) => {
                 interrupt.time_out();
                 Err(EvaluateError::TimedOut { stage: "expression evaluation" })

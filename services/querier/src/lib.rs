@@ -1,5 +1,16 @@
 //! The querier: PromQL and the Prometheus HTTP API over whatever holds series.
 
+mod api;
 mod evaluate;
+#[doc(hidden)]
+pub mod fuzzing;
+mod metrics;
+mod sources;
 
-pub use evaluate::{EvaluateError, Evaluator, Limits};
+pub use api::{Api, ApiOptions, ApiSources};
+pub use evaluate::{EvaluateError, Evaluated, Evaluator, Limits, Timings};
+pub use sources::{
+    ActiveTarget, BuildInfo, DroppedTarget, ExemplarSeries, ExemplarSource, Lifecycle, MetadataSource, Notification,
+    Ranking, Readiness, RuntimeInfo, StatusSource, TargetHealth, TargetMetadata, TargetSource, TargetsSnapshot,
+    TsdbStatus, WalReplay,
+};

@@ -6,6 +6,7 @@
 mod aws;
 mod cloud;
 mod containers;
+mod hosting;
 mod kubernetes;
 mod services;
 
@@ -17,6 +18,25 @@ use crate::target_groups::TargetGroup;
 use crate::url::Url;
 use crate::yaml::record::Paths;
 use crate::yaml::{Encode, Refusal, record, refuse, refuse_at};
+
+/// Where machines are scraped unless said otherwise.
+const PORT: i64 = 80;
+/// How often clouds are asked unless said otherwise.
+const REFRESH: DurationMs = DurationMs::secs(60);
+
+/// A closed set of roles.
+macro_rules! roles {
+    ($name:ident, $go:literal, $called:literal, $($role:literal)|+) => {
+        $crate::raw::text::checked_string! {
+            pub(crate) struct $name as $go, |role| match role {
+                $($role)|+ => Ok(()),
+                other => Err(format!(concat!("unknown ", $called, " {}"), $crate::go::quote(other))),
+            }
+        }
+    };
+}
+
+use roles;
 
 /// Declares the mechanisms in the order of their keys, which is that in which Prometheus checks and prints them.
 macro_rules! discoveries {
@@ -75,18 +95,18 @@ discoveries! {
     nerve_sd_configs: services::NerveSd = "nerve_sd_configs";
     nomad_sd_configs: containers::NomadSd = "nomad_sd_configs";
     oci_sd_configs: cloud::OciSd = "oci_sd_configs";
-    openstack_sd_configs: cloud::OpenStackSd = "openstack_sd_configs";
-    outscale_sd_configs: cloud::OutscaleSd = "outscale_sd_configs";
-    ovhcloud_sd_configs: cloud::OvhCloudSd = "ovhcloud_sd_configs";
+    openstack_sd_configs: hosting::OpenStackSd = "openstack_sd_configs";
+    outscale_sd_configs: hosting::OutscaleSd = "outscale_sd_configs";
+    ovhcloud_sd_configs: hosting::OvhCloudSd = "ovhcloud_sd_configs";
     puppetdb_sd_configs: services::PuppetDbSd = "puppetdb_sd_configs";
     rds_sd_configs: aws::RdsSd = "rds_sd_configs";
-    scaleway_sd_configs: cloud::ScalewaySd = "scaleway_sd_configs";
+    scaleway_sd_configs: hosting::ScalewaySd = "scaleway_sd_configs";
     serverset_sd_configs: services::ServersetSd = "serverset_sd_configs";
-    stackit_sd_configs: cloud::StackitSd = "stackit_sd_configs";
+    stackit_sd_configs: hosting::StackitSd = "stackit_sd_configs";
     static_configs: TargetGroup = "static_configs";
-    triton_sd_configs: cloud::TritonSd = "triton_sd_configs";
+    triton_sd_configs: hosting::TritonSd = "triton_sd_configs";
     uyuni_sd_configs: services::UyuniSd = "uyuni_sd_configs";
-    vultr_sd_configs: cloud::VultrSd = "vultr_sd_configs";
+    vultr_sd_configs: hosting::VultrSd = "vultr_sd_configs";
 }
 
 /// The mechanisms that Narthex runs.

@@ -2,6 +2,7 @@
 //! of prometheus/common.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::text::checked_string;
 use crate::secret::Secret;
@@ -336,10 +337,13 @@ impl Decode for RawHeaders {
         d.entries(pairs, self, |d, this, name, _, value| {
             let mut header = RawHeader::default();
             d.fill(value, &mut header)?;
-            if this.0.contains_key(&name) {
-                d.note(value, format!("key {} already set in map", crate::go::quote(&name)));
-            } else {
-                this.0.insert(name, header);
+            match this.0.entry(name) {
+                Entry::Occupied(entry) => {
+                    d.note(value, format!("key {} already set in map", crate::go::quote(entry.key())));
+                }
+                Entry::Vacant(entry) => {
+                    entry.insert(header);
+                }
             }
             Ok(())
         })?;

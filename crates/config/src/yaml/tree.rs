@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle, Tag};
 
 use crate::error::Position;
 
@@ -71,10 +71,12 @@ impl Document {
             anchors: HashMap::new(),
             root: None,
         };
-        for event in Parser::new_from_str(text) {
+        // Names of anchors are checked here: YAML 1.2 allows more of them.
+        let options = granit_parser::options! { emit_anchor_events: true };
+        for event in Parser::new_from_str_with_options(text, options) {
             let (event, span) = event.map_err(|e| SyntaxError {
                 at: Position::new(e.marker().line(), e.marker().col()),
-                text: e.info().to_owned(),
+                text: e.kind().to_string(),
             })?;
             if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
                 break;
@@ -122,7 +124,9 @@ struct Building<'t> {
 
 impl Building<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
-        let at = Position::new(span.start.line(), span.start.col());
+        // A node begins with its tag and its anchor, wherever its content stands.
+        let start = span.tag_start.unwrap_or(span.start);
+        let at = Position::new(start.line(), start.col());
         match event {
             Event::Scalar(value, style, anchor, tag) => {
                 // The parser places a block scalar where its text begins, which may be lines below.
@@ -136,8 +140,12 @@ impl Building<'_> {
                 let id = self.push(at, tag, Kind::Scalar { value: value.into_owned(), plain }, anchor);
                 self.attach(id);
             }
-            Event::SequenceStart(anchor, tag) => self.start(at, tag.as_deref(), Kind::Sequence(Vec::new()), anchor)?,
-            Event::MappingStart(anchor, tag) => self.start(at, tag.as_deref(), Kind::Mapping(Vec::new()), anchor)?,
+            Event::SequenceStart(style, anchor, tag) => {
+                self.start(at, tag.as_deref(), style, Kind::Sequence(Vec::new()), anchor)?;
+            }
+            Event::MappingStart(style, anchor, tag) => {
+                self.start(at, tag.as_deref(), style, Kind::Mapping(Vec::new()), anchor)?;
+            }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.open.pop();
             }
@@ -148,28 +156,44 @@ impl Building<'_> {
                 let id = self.push(at, None, Kind::Alias(target), 0);
                 self.attach(id);
             }
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
+            // Comes right behind the node that it stands in front of.
+            Event::Anchor(anchor, name) => {
+                if let Some(id) = self.anchors.get(&anchor) {
+                    self.nodes[id.0].at = self.nodes[id.0].at.min(at);
+                }
+                if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+                    let text = "did not find expected alphabetic or numeric character";
+                    return Err(SyntaxError { at, text: text.to_owned() });
+                }
+            }
+            Event::DocumentStart(_, Some(version)) if (version.major, version.minor) != (1, 1) => {
+                return Err(SyntaxError { at, text: "found incompatible YAML document".to_owned() });
+            }
+            // The rest marks beginnings and ends.
+            _ => {}
         }
         Ok(())
     }
 
-    fn start(&mut self, at: Position, tag: Option<&Tag>, kind: Kind, anchor: usize) -> Result<(), SyntaxError> {
+    fn start(
+        &mut self,
+        at: Position,
+        tag: Option<&Tag>,
+        style: StructureStyle,
+        kind: Kind,
+        anchor: usize,
+    ) -> Result<(), SyntaxError> {
         if self.open.len() >= DEPTH_MAX {
             return Err(SyntaxError { at, text: format!("exceeded max depth of {DEPTH_MAX}") });
         }
         self.check_tabs(at)?;
-        let flow = self.open.last().is_some_and(|open| open.flow)
-            || self
-                .lines
-                .get(at.line - 1)
-                .is_some_and(|l| l.chars().nth(at.column - 1).is_some_and(|c| "[{".contains(c)));
         let id = self.push(at, tag_name(tag).0, kind, anchor);
         self.attach(id);
-        self.open.push(Open { id, flow, key: None });
+        self.open.push(Open { id, flow: style == StructureStyle::Flow, key: None });
         Ok(())
     }
 
-    /// Refuses tabs in the indentation of a node, which the parser lets pass behind a `-`, and libyaml does not.
+    /// Refuses tabs in the indentation of a node, which YAML 1.2 lets pass behind a `-`, and libyaml does not.
     fn check_tabs(&self, at: Position) -> Result<(), SyntaxError> {
         let Some(line) = self.lines.get(at.line - 1) else { return Ok(()) };
         let mut before = line.chars().take(at.column - 1);
@@ -183,7 +207,7 @@ impl Building<'_> {
     fn push(&mut self, at: Position, tag: Option<String>, kind: Kind, anchor: usize) -> NodeId {
         let id = NodeId(self.nodes.len());
         self.nodes.push(Node { at, tag, kind });
-        // saphyr-parser numbers anchors from 1; 0 is none.
+        // granit-parser numbers anchors from 1; 0 is none.
         if anchor != 0 {
             self.anchors.insert(anchor, id);
         }
@@ -211,9 +235,9 @@ impl Building<'_> {
 fn tag_name(tag: Option<&Tag>) -> (Option<String>, bool) {
     match tag {
         None => (None, false),
-        Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => (None, true),
+        Some(tag) if tag.handle().is_empty() && tag.suffix() == "!" => (None, true),
         Some(tag) => {
-            let whole = format!("{}{}", tag.handle, tag.suffix);
+            let whole = format!("{}{}", tag.handle(), tag.suffix());
             (Some(whole.strip_prefix(TAG_PREFIX).map_or(whole.clone(), |name| format!("!!{name}"))), false)
         }
     }

@@ -1,0 +1,199 @@
+//! The blocks of the bucket, open for reading.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use block::{Block, BlockMeta};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use model::{TenantId, TimeRange};
+use parking_lot::RwLock;
+use storage::{LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SeriesBatch, Union};
+use tokio::sync::mpsc;
+use tracing::warn;
+use ulid::Ulid;
+
+use crate::{Bucket, Error};
+
+/// The label under which Thanos and we keep the tenant of a block.
+const TENANT_LABEL: &str = "tenant_id";
+/// Batches of a block read ahead of whoever merges them.
+const READ_AHEAD: usize = 1;
+
+/// All blocks of a bucket.
+pub struct Blocks {
+    bucket: Bucket,
+    known: Arc<RwLock<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    open: BTreeMap<Ulid, Arc<Block>>,
+    /// Blocks that cannot be read: their range as far as it is known, and why. Named in answers that would need them.
+    set_aside: BTreeMap<Ulid, (Option<TimeRange>, String)>,
+}
+
+/// One block as a store; its damage sets it aside.
+struct OneBlock {
+    block: Arc<Block>,
+    known: Arc<RwLock<Known>>,
+}
+
+impl Blocks {
+    /// Nothing is open before the first [`Blocks::refresh`].
+    pub fn new(bucket: Bucket) -> Blocks {
+        Blocks { bucket, known: Arc::default() }
+    }
+
+    /// Opens blocks that are new in the bucket and forgets those that are gone.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let listed: BTreeSet<Ulid> = self.bucket.list().await?.into_iter().collect();
+        let new: Vec<Ulid> = {
+            let mut known = self.known.write();
+            known.open.retain(|ulid, _| listed.contains(ulid));
+            known.set_aside.retain(|ulid, _| listed.contains(ulid));
+            let seen = |ulid: &Ulid| known.open.contains_key(ulid) || known.set_aside.contains_key(ulid);
+            listed.into_iter().filter(|u| !seen(u)).collect()
+        };
+        for ulid in new {
+            let source = self.bucket.source(ulid);
+            // Opening reads the index' tables: not for the reactor's threads.
+            let opened =
+                tokio::task::spawn_blocking(move || (Block::read_meta(&*source).ok(), Block::open(source))).await;
+            match opened {
+                Ok((_, Ok(block))) if foreign_labels(block.meta()) => {
+                    let why = "it has external labels, which this version does not add on reading".to_owned();
+                    set_aside(&self.known, ulid, Some(block.meta().range()), why);
+                }
+                Ok((_, Ok(block))) => drop(self.known.write().open.insert(ulid, Arc::new(block))),
+                Ok((meta, Err(e))) => set_aside(&self.known, ulid, meta.map(|m| m.range()), chain(&e)),
+                Err(e) => set_aside(&self.known, ulid, None, e.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// `meta.json` of all open blocks.
+    pub fn metas(&self) -> Vec<BlockMeta> {
+        self.known.read().open.values().map(|b| b.meta().clone()).collect()
+    }
+
+    /// Blocks that cannot be read, and why.
+    pub fn set_aside(&self) -> Vec<(Ulid, String)> {
+        self.known.read().set_aside.iter().map(|(u, (_, why))| (*u, why.clone())).collect()
+    }
+
+    /// Deletes a block from the bucket, after no new query meets it.
+    pub async fn delete(&self, ulid: Ulid) -> Result<(), Error> {
+        self.known.write().open.remove(&ulid);
+        self.bucket.delete(ulid).await
+    }
+
+    fn union(&self, tenant: &TenantId, range: TimeRange) -> Union {
+        let known = self.known.read();
+        let wanted = known.open.values().filter(|b| b.meta().range().overlaps(&range) && belongs(b.meta(), tenant));
+        let store = |block: &Arc<Block>| -> Arc<dyn Queryable> {
+            Arc::new(OneBlock { block: block.clone(), known: self.known.clone() })
+        };
+        Union::new(wanted.map(store).collect())
+    }
+}
+
+/// Labels that a foreign writer wants added to every series.
+fn foreign_labels(meta: &BlockMeta) -> bool {
+    meta.thanos.as_ref().is_some_and(|t| t.labels.keys().any(|k| k != TENANT_LABEL))
+}
+
+fn belongs(meta: &BlockMeta, tenant: &TenantId) -> bool {
+    let named = meta.thanos.as_ref().and_then(|t| t.labels.get(TENANT_LABEL));
+    named.map_or(TenantId::ANONYMOUS, String::as_str) == tenant.as_str()
+}
+
+fn set_aside(known: &RwLock<Known>, ulid: Ulid, range: Option<TimeRange>, why: String) {
+    warn!(block_ulid = %ulid, error = %why, "block set aside");
+    let mut known = known.write();
+    known.open.remove(&ulid);
+    known.set_aside.insert(ulid, (range, why));
+}
+
+impl Queryable for Blocks {
+    fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
+        self.union(&request.tenant, request.range).select(request)
+    }
+
+    fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        self.union(&query.tenant, query.range).label_names(query)
+    }
+
+    fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        self.union(&query.tenant, query.range).label_values(name, query)
+    }
+
+    fn missing(&self, _tenant: &TenantId, range: TimeRange) -> Vec<String> {
+        let known = self.known.read();
+        let concerns = |r: &Option<TimeRange>| r.is_none_or(|r| r.overlaps(&range));
+        let named = known.set_aside.iter().filter(|(_, (r, _))| concerns(r));
+        named.map(|(ulid, (_, why))| format!("block {ulid} is set aside, its samples are missing: {why}")).collect()
+    }
+}
+
+impl OneBlock {
+    fn failed(&self, e: block::ReadError) -> SelectError {
+        let ulid = self.block.meta().ulid;
+        let error = e.into_select_error(&ulid.to_string());
+        set_aside(&self.known, ulid, Some(self.block.meta().range()), error.to_string());
+        error
+    }
+
+    fn labels(
+        &self,
+        f: impl FnOnce(&Block) -> Result<Vec<String>, block::ReadError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        let this = OneBlock { block: self.block.clone(), known: self.known.clone() };
+        async move {
+            let done = tokio::task::spawn_blocking(move || f(&this.block).map_err(|e| this.failed(e))).await;
+            let values = done.map_err(|e| SelectError::Unavailable(e.to_string()))??;
+            Ok(LabelQueryAnswer { values, warnings: Vec::new() })
+        }
+        .boxed()
+    }
+}
+
+impl Queryable for OneBlock {
+    fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
+        let this = OneBlock { block: self.block.clone(), known: self.known.clone() };
+        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        tokio::task::spawn_blocking(move || {
+            let mut give = |batch: SeriesBatch| match sender.blocking_send(Ok(batch)) {
+                Ok(()) => ControlFlow::Continue(()),
+                // The reader has gone away.
+                Err(_) => ControlFlow::Break(()),
+            };
+            if let Err(e) = this.block.select(&request, &mut give) {
+                drop(sender.blocking_send(Err(this.failed(e))));
+            }
+        });
+        futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed()
+    }
+
+    fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        self.labels(move |block| block.label_names(&query.matcher_sets))
+    }
+
+    fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        let name = name.to_owned();
+        self.labels(move |block| block.label_values(&name, &query.matcher_sets))
+    }
+}
+
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut source = e.source();
+    while let Some(e) = source {
+        text = format!("{text}: {e}");
+        source = e.source();
+    }
+    text
+}

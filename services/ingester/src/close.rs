@@ -1,0 +1,258 @@
+//! Closing ranges: seal, cut, upload, manifest, and later free. `REPLICATION.md` has the protocol; a group of one has nobody to
+//! ask, so its seal is its own word and its pulls are none.
+//!
+//! Each step may be the last before a crash. What is found done is not done again: a manifest that is there decides; blocks of
+//! ours that no manifest lists are left-overs of an attempt and go.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bucket::{Blocks, Bucket, Created, Manifest, ManifestBlock};
+use model::{DurationMs, TenantId, TimeRange, TimestampMs};
+use parking_lot::Mutex;
+use tracing::{info, warn};
+use ulid::Ulid;
+
+use crate::Ingester;
+use crate::cut::{Cut, CutError};
+
+/// Length of a range.
+pub const RANGE: DurationMs = DurationMs::hours(2);
+/// How long after the window has passed a range is sealed: batches on their way arrive, clocks differ.
+const SLACK: DurationMs = DurationMs::mins(5);
+/// How long a closed range is still served from memory: queries that began before go on, readers learn of the blocks.
+const SERVED_AFTER_CLOSING: DurationMs = DurationMs::mins(30);
+
+/// Who closes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster, 32 hexadecimal digits.
+    pub cluster: String,
+    /// The group.
+    pub group: u32,
+    /// Its generation.
+    pub generation: u64,
+    /// The replica.
+    pub incarnation: String,
+}
+
+/// Why a range was not closed.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseError {
+    /// The log does not take the seal.
+    #[error("log a change: {0}")]
+    Log(String),
+    /// The block was not cut.
+    #[error("cut block of tenant {tenant}")]
+    Cut {
+        /// Whose.
+        tenant: TenantId,
+        /// Why.
+        #[source]
+        source: CutError,
+    },
+    /// The bucket said no.
+    #[error("use bucket")]
+    Bucket(#[from] bucket::Error),
+    /// The scratch folder.
+    #[error("clean {path}")]
+    Scratch {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another cluster closes ranges under our name, or our disk went back in time.
+    #[error("the manifest of {start} is of another cluster, group or range")]
+    ForeignManifest {
+        /// Start of the range.
+        start: TimestampMs,
+    },
+    /// A computation panicked.
+    #[error("a task failed: {0}")]
+    Task(String),
+}
+
+/// Closes the ranges of an ingester.
+pub struct Closer {
+    ingester: Arc<Ingester>,
+    bucket: Bucket,
+    blocks: Arc<Blocks>,
+    scratch: PathBuf,
+    identity: Identity,
+    /// When each dropped range was seen closed by this process: it is served for a while after that.
+    dropped_at: Mutex<BTreeMap<TimestampMs, TimestampMs>>,
+}
+
+impl Closer {
+    /// `scratch` is a folder of its own for blocks being cut.
+    pub fn new(
+        ingester: Arc<Ingester>,
+        bucket: Bucket,
+        blocks: Arc<Blocks>,
+        scratch: PathBuf,
+        identity: Identity,
+    ) -> Closer {
+        Closer { ingester, bucket, blocks, scratch, identity, dropped_at: Mutex::default() }
+    }
+
+    /// Closes every range that is due at `now`, oldest first, and frees what was closed long enough ago. `window` is how far back
+    /// samples are taken. Returns how many ranges were closed.
+    pub async fn run(&self, now: TimestampMs, window: DurationMs) -> Result<usize, CloseError> {
+        let mut closed = 0;
+        while let Some(range) = self.due(now, window).await? {
+            self.close(range).await?;
+            self.dropped_at.lock().insert(range.mint, now);
+            closed += 1;
+        }
+        self.free(now).await?;
+        Ok(closed)
+    }
+
+    /// The oldest range with samples that is not closed, if its time has come.
+    async fn due(&self, now: TimestampMs, window: DurationMs) -> Result<Option<TimeRange>, CloseError> {
+        let control = self.ingester.control();
+        let closed_to = control.dropped.keys().next_back().map(|start| *start + RANGE);
+        let from = closed_to.unwrap_or(TimestampMs::MIN).max(control.freed_before);
+        let head = self.ingester.head().clone();
+        let first = tokio::task::spawn_blocking(move || head.first_time_from(from)).await;
+        let Some(first) = first.map_err(|e| CloseError::Task(e.to_string()))? else { return Ok(None) };
+        let start = TimestampMs(first.0.div_euclid(RANGE.0) * RANGE.0);
+        let end = start + RANGE;
+        let sealable = now - window - SLACK;
+        Ok((end <= sealable).then(|| TimeRange::new(start, end)))
+    }
+
+    async fn close(&self, range: TimeRange) -> Result<(), CloseError> {
+        let position = self.ingester.seal_before(range.maxt).await.map_err(CloseError::Log)?;
+        let Identity { cluster, group, generation, incarnation } = &self.identity;
+        let manifest = match self.bucket.manifest(cluster, *group, range.mint.0).await? {
+            Some(there) => there,
+            None => {
+                self.remove_left_overs(range).await?;
+                let blocks = self.cut_all(range).await?;
+                let manifest = Manifest {
+                    cluster: cluster.clone(),
+                    group: *group,
+                    generation: *generation,
+                    start: range.mint.0,
+                    end: range.maxt.0,
+                    sealed: vec![(incarnation.clone(), position)],
+                    blocks,
+                };
+                match self.bucket.create_manifest(&manifest).await? {
+                    Created::Ours => manifest,
+                    Created::Theirs(theirs) => {
+                        for b in manifest.blocks.iter().filter_map(|b| b.ulid.parse().ok()) {
+                            self.bucket.delete(b).await?;
+                        }
+                        theirs
+                    }
+                }
+            }
+        };
+        let ours = (&manifest.cluster, manifest.group, manifest.start) == (cluster, *group, range.mint.0);
+        if !ours {
+            return Err(CloseError::ForeignManifest { start: range.mint });
+        }
+        self.blocks.refresh().await?;
+        let name = Bucket::manifest_name(cluster, *group, range.mint.0);
+        self.ingester.dropped(range.mint, name).await.map_err(CloseError::Log)?;
+        info!(start = range.mint.0, end = range.maxt.0, blocks = manifest.blocks.len(), "range closed");
+        Ok(())
+    }
+
+    /// Blocks of this range that an attempt before us uploaded and no manifest lists.
+    async fn remove_left_overs(&self, range: TimeRange) -> Result<(), CloseError> {
+        self.blocks.refresh().await?;
+        let ours = self.extensions(range);
+        for meta in self.blocks.metas() {
+            if meta.thanos.is_some_and(|t| t.extensions.as_ref() == Some(&ours)) {
+                warn!(block_ulid = %meta.ulid, "block of an unfinished attempt removed");
+                self.blocks.delete(meta.ulid).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn extensions(&self, range: TimeRange) -> serde_json::Value {
+        serde_json::json!({ "narthex": {
+            "cluster": self.identity.cluster,
+            "group": self.identity.group,
+            "incarnation": self.identity.incarnation,
+            "range": range.mint.0,
+        }})
+    }
+
+    /// One block for each tenant that has samples; uploaded.
+    async fn cut_all(&self, range: TimeRange) -> Result<Vec<ManifestBlock>, CloseError> {
+        self.clean_scratch()?;
+        let mut blocks = Vec::new();
+        for tenant in self.ingester.head().tenants() {
+            let ulid = Ulid::new();
+            let (head, whose, scratch) = (self.ingester.head().clone(), tenant.clone(), self.scratch.clone());
+            let extensions = self.extensions(range);
+            let cut = tokio::task::spawn_blocking(move || {
+                Cut { head: &head, tenant: &whose, range, extensions }.write(&scratch, ulid)
+            });
+            let cut = cut.await.map_err(|e| CloseError::Task(e.to_string()))?;
+            let cut = cut.map_err(|source| CloseError::Cut { tenant: tenant.clone(), source })?;
+            if cut.is_some() {
+                let bytes = self.bucket.upload(&self.scratch.join(ulid.to_string()), ulid).await?;
+                blocks.push(ManifestBlock { ulid: ulid.to_string(), tenant: tenant.to_string(), bytes });
+            }
+        }
+        self.clean_scratch()?;
+        Ok(blocks)
+    }
+
+    fn clean_scratch(&self) -> Result<(), CloseError> {
+        let failed = |source| CloseError::Scratch { path: self.scratch.clone(), source };
+        match std::fs::remove_dir_all(&self.scratch) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+        std::fs::create_dir_all(&self.scratch).map_err(failed)
+    }
+
+    /// Frees the closed ranges that were served long enough, oldest first.
+    async fn free(&self, now: TimestampMs) -> Result<(), CloseError> {
+        let control = self.ingester.control();
+        let mut before = None;
+        for start in control.dropped.keys() {
+            // A restart forgets when it was; the range is then served once more as long.
+            let since = *self.dropped_at.lock().entry(*start).or_insert(now);
+            if since + SERVED_AFTER_CLOSING > now {
+                break;
+            }
+            before = Some(*start + RANGE);
+        }
+        let Some(before) = before else {
+            return Ok(());
+        };
+        let gone = self.ingester.free_before(before).await.map_err(CloseError::Log)?;
+        self.dropped_at.lock().retain(|start, _| *start >= before);
+        info!(before = before.0, series_gone = gone, "closed ranges freed");
+        Ok(())
+    }
+
+    /// Gives the memory of mapped chunks back to the kernel.
+    pub fn drop_resident(&self) {
+        if let Err(e) = self.ingester.head().drop_resident() {
+            warn!(error = %e, "give back mapped pages failed");
+        }
+    }
+
+    /// Deletes blocks that end before `oldest`. Returns how many.
+    pub async fn expire(&self, oldest: TimestampMs) -> Result<usize, CloseError> {
+        let mut expired = 0;
+        for meta in self.blocks.metas().into_iter().filter(|m| m.max_time <= oldest.0) {
+            self.blocks.delete(meta.ulid).await?;
+            info!(block_ulid = %meta.ulid, max_time = meta.max_time, "block expired");
+            expired += 1;
+        }
+        Ok(expired)
+    }
+}

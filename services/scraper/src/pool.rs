@@ -1,0 +1,250 @@
+//! The targets of one job and their loops.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use discovery::Group;
+use model::{Labels, TimestampMs};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::error;
+
+use crate::end_of_run;
+use crate::metrics::JobLabel;
+use crate::page::Memory;
+use crate::report::ReportSeries;
+use crate::sample_rules::SampleRules;
+use crate::schedule::Schedule;
+use crate::scrape_loop::{ScrapeLoop, Shared, Status};
+use crate::settings::JobSettings;
+use crate::snapshot::{ActiveTarget, DroppedTarget, PoolSnapshot};
+use crate::target::{self, Found, Target};
+
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    settings: Arc<JobSettings>,
+    /// What targets were made of last.
+    groups: Arc<Vec<Group>>,
+    loops: HashMap<u64, Running>,
+    dropped: Vec<Labels>,
+    dropped_count: usize,
+}
+
+struct Running {
+    scrape_loop: Arc<ScrapeLoop>,
+    /// The labels before relabelling; they may change while the target stays the same.
+    discovered: Labels,
+    task: JoinHandle<Option<TimestampMs>>,
+}
+
+/// What a loop that takes another's place does with it.
+struct Predecessor {
+    running: Running,
+    /// Whether the series that it had go on under the same rules.
+    goes_on: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(shared: Arc<Shared>, settings: Arc<JobSettings>) -> Pool {
+        Pool { shared, settings, groups: Arc::default(), loops: HashMap::new(), dropped: Vec::new(), dropped_count: 0 }
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<JobSettings> {
+        &self.settings
+    }
+
+    /// The groups so far and `more`: while nobody knows which of them are gone.
+    pub(crate) fn groups_with(&self, more: &[Group]) -> Arc<Vec<Group>> {
+        let mut all = self.groups.to_vec();
+        all.extend(more.iter().filter(|group| !self.groups.contains(group)).cloned());
+        Arc::new(all)
+    }
+
+    /// Takes another configuration; targets that stay are started again under it once their scrape has ended, with what is
+    /// remembered of their pages where it is still right.
+    pub(crate) fn reload(&mut self, settings: Arc<JobSettings>, groups: Arc<Vec<Group>>) {
+        self.shared.metrics.pool_reloads.inc();
+        let goes_on = settings.reads_pages_like(&self.settings);
+        self.settings = settings;
+        self.groups = groups;
+        let mut before = std::mem::take(&mut self.loops);
+        for target in self.find() {
+            if self.loops.contains_key(&target.hash) {
+                continue;
+            }
+            let predecessor = before.remove(&target.hash).map(|running| Predecessor { running, goes_on });
+            self.start(target, predecessor);
+        }
+        before.into_values().for_each(Pool::end);
+        self.after_change();
+    }
+
+    /// Starts loops for what is new in `groups` and ends those of what is gone; all others are left alone.
+    pub(crate) fn sync(&mut self, groups: Arc<Vec<Group>>) {
+        self.groups = groups;
+        let label = JobLabel { scrape_job: self.settings.config.job_name.clone() };
+        self.shared.metrics.pool_syncs.get_or_create(&label).inc();
+        let mut gone = std::mem::take(&mut self.loops);
+        for target in self.find() {
+            if self.loops.contains_key(&target.hash) {
+                continue;
+            }
+            match gone.remove(&target.hash) {
+                Some(running) => {
+                    self.loops.insert(target.hash, Running { discovered: target.discovered, ..running });
+                }
+                None => self.start(target, None),
+            }
+        }
+        gone.into_values().for_each(Pool::end);
+        self.after_change();
+    }
+
+    /// The job is gone from the configuration.
+    pub(crate) fn end_all(&mut self) {
+        self.loops.drain().for_each(|(_, running)| Pool::end(running));
+        self.after_change();
+    }
+
+    /// The process ends: scrapes under way are finished, no series is ended. What is to be waited for comes back.
+    pub(crate) fn stop(&mut self) -> Vec<JoinHandle<Option<TimestampMs>>> {
+        let stopped = self.loops.drain().map(|(_, running)| {
+            running.scrape_loop.stop.send_replace(true);
+            running.task
+        });
+        stopped.collect()
+    }
+
+    fn find(&mut self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        (self.dropped, self.dropped_count) = (Vec::new(), 0);
+        let job = &self.settings.config;
+        let keep_max = usize::try_from(job.limits.keep_dropped_targets).unwrap_or(usize::MAX);
+        for group in self.groups.iter() {
+            for (i, address) in group.targets.iter().enumerate() {
+                match target::find(address, group, job, &self.settings.relabel) {
+                    Ok(Found::Target(target)) => targets.push(*target),
+                    Ok(Found::Dropped(discovered)) => {
+                        self.dropped_count += 1;
+                        if keep_max == 0 || self.dropped.len() < keep_max {
+                            self.dropped.push(discovered);
+                        }
+                    }
+                    Err(e) => {
+                        let label = JobLabel { scrape_job: job.job_name.clone() };
+                        self.shared.metrics.sync_failures.get_or_create(&label).inc();
+                        error!(scrape_pool = job.job_name, group = group.source, instance = i, error = %e,
+                            "create target failed");
+                    }
+                }
+            }
+        }
+        targets
+    }
+
+    fn start(&mut self, target: Target, predecessor: Option<Predecessor>) {
+        let rules = SampleRules { job: self.settings.clone(), target_labels: target.labels.clone() };
+        let memory = match &predecessor {
+            Some(Predecessor { running, goes_on: true }) => running.scrape_loop.memory.clone(),
+            _ => Arc::new(Mutex::new(Memory::new(&rules))),
+        };
+        let status = predecessor.as_ref().map(|p| p.running.scrape_loop.status.lock().clone());
+        let (hash, discovered) = (target.hash, target.discovered.clone());
+        let scrape_loop = Arc::new(ScrapeLoop {
+            report: Arc::new(ReportSeries::new(&rules, &self.shared.tenant)),
+            schedule: Schedule::new(target.interval, target.hash),
+            shared: self.shared.clone(),
+            rules,
+            memory,
+            status: Mutex::new(status.unwrap_or_else(Status::default)),
+            forced_error: Mutex::new(None),
+            number: self.shared.loops.next_number(),
+            stop: watch::channel(false).0,
+            target,
+        });
+        self.shared.loops.add(&scrape_loop);
+        let task = self.shared.spawn(run_after(predecessor, scrape_loop.clone()));
+        self.loops.insert(hash, Running { scrape_loop, discovered, task });
+    }
+
+    /// Ends a loop for good: its scrape is finished, its series are ended later.
+    fn end(running: Running) {
+        let Running { scrape_loop, task, .. } = running;
+        scrape_loop.stop.send_replace(true);
+        let shared = scrape_loop.shared.clone();
+        drop(shared.spawn(async move {
+            let last = task.await.ok().flatten();
+            end_of_run::run(scrape_loop, last).await;
+            None
+        }));
+    }
+
+    fn after_change(&mut self) {
+        let job = &self.settings.config;
+        let label = JobLabel { scrape_job: job.job_name.clone() };
+        let count = self.loops.len();
+        self.shared.metrics.pool_targets.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+        let limit = job.limits.targets;
+        let forced: Option<Arc<str>> = (limit > 0 && count as u64 > limit).then(|| {
+            self.shared.metrics.over_target_limit.inc();
+            format!("target_limit exceeded (number of targets: {count}, limit: {limit})").into()
+        });
+        for running in self.loops.values() {
+            forced.clone_into(&mut running.scrape_loop.forced_error.lock());
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> PoolSnapshot {
+        let name = &self.settings.config.job_name;
+        let mut active: Vec<ActiveTarget> = self.loops.values().map(|running| running.snapshot(name)).collect();
+        active.sort_by(|a, b| a.scrape_url.cmp(&b.scrape_url).then_with(|| a.labels.cmp(&b.labels)));
+        let dropped = self
+            .dropped
+            .iter()
+            .map(|labels| DroppedTarget { discovered_labels: labels.clone(), scrape_pool: name.clone() });
+        PoolSnapshot { name: name.clone(), active, dropped: dropped.collect(), dropped_count: self.dropped_count }
+    }
+
+    pub(crate) fn scrape_loops(&self) -> impl Iterator<Item = &Arc<ScrapeLoop>> {
+        self.loops.values().map(|running| &running.scrape_loop)
+    }
+}
+
+impl Running {
+    fn snapshot(&self, pool: &str) -> ActiveTarget {
+        let target = &self.scrape_loop.target;
+        let status = self.scrape_loop.status.lock().clone();
+        ActiveTarget {
+            discovered_labels: self.discovered.clone(),
+            labels: target.labels.clone(),
+            scrape_pool: pool.to_owned(),
+            scrape_url: target.url.clone(),
+            last_error: status.last_error,
+            last_scrape: status.last_scrape,
+            last_scrape_seconds: status.last_seconds,
+            health: status.health,
+            scrape_interval: target.interval,
+            scrape_timeout: target.timeout,
+        }
+    }
+}
+
+/// Two loops never scrape one target at a time: the second begins where the first has ended.
+async fn run_after(predecessor: Option<Predecessor>, scrape_loop: Arc<ScrapeLoop>) -> Option<TimestampMs> {
+    let mut before = None;
+    if let Some(Predecessor { running, goes_on }) = predecessor {
+        running.scrape_loop.stop.send_replace(true);
+        let last = running.task.await.ok().flatten();
+        if goes_on {
+            before = last;
+        } else {
+            let shared = scrape_loop.shared.clone();
+            drop(shared.spawn(async move {
+                end_of_run::run(running.scrape_loop, last).await;
+                None
+            }));
+        }
+    }
+    scrape_loop.run(before).await
+}

@@ -1,0 +1,99 @@
+//! One scrape as the writer wants it: samples that can be walked more than once, labels only where they are asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
+
+use exposition::{Entry, Format, LabelsScratch, Parser};
+use model::{Labels, MetricType, SeriesId, TenantId, stale_nan};
+use writer::{SampleSink, SampleSource};
+
+use crate::page::{Marker, REMEMBERED, Row, Rows};
+use crate::report::ReportSeries;
+use crate::sample_rules::SampleRules;
+
+/// Everything that one scrape writes.
+pub(crate) struct Scrape {
+    pub(crate) tenant: TenantId,
+    pub(crate) rules: SampleRules,
+    /// The page, kept until its samples are written, and how it was read.
+    pub(crate) page: Vec<u8>,
+    pub(crate) format: Option<Format>,
+    pub(crate) rows: Rows,
+    /// The series of the report, their time, and their values in order.
+    pub(crate) report: (std::sync::Arc<ReportSeries>, i64, Vec<f64>),
+    /// Labels of remembered lines, found again: a writer that has forgotten them, or a replica that is new.
+    pub(crate) found_again: OnceLock<HashMap<SeriesId, Labels>>,
+}
+
+impl SampleSource for Scrape {
+    fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
+        for row in &self.rows.samples {
+            if let Some(id) = sink.known_series(row.id, || self.labels_of(row), 1) {
+                sink.sample(id, row.at, row.value);
+            }
+        }
+        for (id, at, exemplar) in &self.rows.exemplars {
+            sink.exemplar(*id, *at, exemplar.value, &exemplar.labels);
+        }
+        for marker in &self.rows.markers {
+            if let Some(id) = sink.known_series(marker.id, || self.labels_of_marker(marker), 1) {
+                sink.sample(id, marker.at, stale_nan());
+            }
+        }
+        let (series, at, values) = &self.report;
+        for ((id, labels), value) in series.all().iter().zip(values) {
+            if let Some(id) = sink.known_series(*id, || Some(labels.clone()), 1) {
+                sink.sample(id, *at, *value);
+            }
+        }
+        for (family, metadata) in &self.rows.metadata {
+            sink.metadata(family, metadata);
+        }
+        Ok(())
+    }
+}
+
+impl Scrape {
+    fn labels_of(&self, row: &Row) -> Option<Labels> {
+        if row.fresh != REMEMBERED {
+            return self.rows.fresh.get(row.fresh as usize).cloned();
+        }
+        self.found_again.get_or_init(|| self.find_labels().unwrap_or_default()).get(&row.id).cloned()
+    }
+
+    /// Reads the whole page once more for the labels of all its series.
+    fn find_labels(&self) -> Option<HashMap<SeriesId, Labels>> {
+        let wanted: HashSet<SeriesId> = self.rows.samples.iter().map(|row| row.id).collect();
+        let mut found = HashMap::with_capacity(wanted.len());
+        let mut parser = Parser::new(self.format?, &self.page).ok()?;
+        let (mut scratch, mut id_scratch) = (LabelsScratch::new(), Vec::new());
+        while let Ok(Some(entry)) = parser.next() {
+            let Entry::Series(series) = entry else { continue };
+            let Ok(()) = series.labels(&mut scratch) else { continue };
+            let Some(labels) = scratch.to_labels().ok().and_then(|l| self.rules.relabelled(&l)) else { continue };
+            let id = SeriesId::compute(&self.tenant, &labels, &mut id_scratch);
+            if wanted.contains(&id) {
+                found.insert(id, labels);
+            }
+        }
+        Some(found)
+    }
+
+    fn labels_of_marker(&self, marker: &Marker) -> Option<Labels> {
+        let mut parser = Parser::new(marker.reading.format, type_line(marker.reading.metric_type)).ok()?;
+        // Only for the type, on which the form of `le` and `quantile` depends.
+        parser.next().ok()?;
+        let mut scratch = LabelsScratch::new();
+        parser.labels_of(&marker.text, &mut scratch).ok()?;
+        self.rules.relabelled(&scratch.to_labels().ok()?)
+    }
+}
+
+fn type_line(metric_type: MetricType) -> &'static [u8] {
+    match metric_type {
+        MetricType::Histogram => b"# TYPE x histogram\n",
+        MetricType::Summary => b"# TYPE x summary\n",
+        // No label depends on the others.
+        _ => b"# TYPE x gauge\n",
+    }
+}
