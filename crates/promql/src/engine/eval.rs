@@ -180,8 +180,9 @@ impl<'a> Evaluator<'a> {
                 Ok(rows)
             }
             Node::Also(warning, node) => {
+                let rows = self.rows(node)?;
                 self.warn(warning)?;
-                self.rows(node)
+                Ok(rows)
             }
         }
     }
@@ -230,12 +231,13 @@ impl<'a> Evaluator<'a> {
                 ticker: &mut self.ticker,
                 buffers: &mut self.buffers,
             };
-            if let Some(looked) = run.source(&decoded, &mut work, &mut seen, &mut env, &plan.budget)? {
-                if counts.counts {
-                    self.stats.total_queryable_samples += looked.seen * counts.repeat;
-                }
-                self.stats.samples_read += looked.read;
-                count.add(looked.out);
+            let (any, looked) = run.source(&decoded, &mut work, &mut seen, &mut env, &plan.budget)?;
+            if counts.counts {
+                self.stats.total_queryable_samples += looked.seen * counts.repeat;
+            }
+            self.stats.samples_read += looked.read;
+            count.add(looked.out);
+            if any {
                 plan.budget.hold(count_present(&work.column))?;
                 if !delayed {
                     work.key.settle();
@@ -243,7 +245,7 @@ impl<'a> Evaluator<'a> {
                 rows.push(Row { key: work.key, values: work.column.into() });
             }
         }
-        self.load = Load::source(count);
+        self.load = Load::source(&source, count, grid.count);
         Ok(rows)
     }
 
@@ -309,7 +311,7 @@ impl<'a> Evaluator<'a> {
         }
         match sink.finish(&spec, budget)? {
             Made::Rows(rows) => {
-                self.load = load.sink(&spec, Count::of_rows(&rows));
+                self.load = load.sink(&spec, Count::of_rows(&rows), grid.count);
                 Ok(rows)
             }
             Made::Raw(_) | Made::Points(_) => Err(QueryError::Malformed("a sink of series within an expression")),

@@ -504,7 +504,11 @@ impl Planner<'_> {
             start = start.saturating_add(step);
         }
         let last = end.of(outer.last());
-        let inner = if outer.count == 0 { Grid { start, step, count: 0 } } else { Grid::new(start, last, step) };
+        let inner = if outer.count == 0 {
+            Grid { start, step, count: 0, is_instant: false }
+        } else {
+            Grid::new(start, last, step)
+        };
         Ok((inner, WindowSpec { range, end }))
     }
 }

@@ -220,6 +220,15 @@ impl WindowFn {
         matches!(self, WindowFn::First | WindowFn::Last)
     }
 
+    /// How many numbers it is given besides the window.
+    pub(crate) fn number_count(self) -> usize {
+        match self {
+            WindowFn::Quantile | WindowFn::PredictLinear => 1,
+            WindowFn::DoubleExponentialSmoothing => 2,
+            _ => 0,
+        }
+    }
+
     /// Whether the metric should be a counter by its name.
     pub(crate) fn wants_counter(self) -> bool {
         matches!(self, WindowFn::Rate | WindowFn::Increase)
