@@ -247,7 +247,7 @@ fn damaged_chunks_are_an_error_that_names_the_series() {
     assert_eq!(e.class(), storage::ErrorClass::Corrupt);
     double.series[3].chunks[1].encoding = ChunkEncoding::Histogram;
     let e = evaluate(&parse("sum(x_total)"), two_hours(), &double, &[]).unwrap_err();
-    assert_eq!(e.to_string(), "native histograms are not supported by this version");
+    assert_eq!(e.to_string(), "not supported by this version: native histograms");
 }
 
 #[test]
