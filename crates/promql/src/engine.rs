@@ -179,13 +179,14 @@ impl Plan {
         let mut loads = Vec::new();
         for (pipeline, state) in plan.planned.pipelines.iter().zip(states) {
             let state = state.unwrap_or_else(|| PipelineState::new(pipeline, delayed));
-            let load = Load::source(state.source_count).steps(&pipeline.steps, &state.step_counts);
+            let load = Load::source(&pipeline.source, state.source_count, pipeline.grid.count);
+            let load = load.steps(&pipeline.steps, &state.step_counts);
             let one = state.sink.finish(&pipeline.sink, &plan.budget)?;
             let out = match &one {
                 Made::Rows(rows) => Count::of_rows(rows),
                 Made::Raw(_) | Made::Points(_) => Count::default(),
             };
-            loads.push(load.sink(&pipeline.sink, out));
+            loads.push(load.sink(&pipeline.sink, out, pipeline.out_grid().count));
             made.push(Some(one));
         }
         let mut evaluator = Evaluator::new(plan, made, loads, annotations, stats);

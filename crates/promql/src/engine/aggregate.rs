@@ -1,4 +1,6 @@
 //! Aggregations into group columns: a row is added to its group at all steps at once, and forgotten.
+//!
+//! While the rows are few they are kept and added in order of labels at the end: then sums are Prometheus' to the last bit.
 
 mod count_values;
 mod group;
@@ -63,14 +65,6 @@ impl Columns {
             | AggregateOp::CountValues
             | AggregateOp::Limitk
             | AggregateOp::LimitRatio => Columns::Group(absent()),
-        }
-    }
-
-    /// Samples that the columns stand for, in the budget.
-    fn held(&self, n: usize) -> usize {
-        match self {
-            Columns::Rows(rows) => rows.len() * n,
-            _ => n,
         }
     }
 
@@ -315,31 +309,64 @@ fn add_extreme(best: &mut [f64], column: &[f64], beats: impl Fn(f64, f64) -> boo
 pub(crate) struct Aggregator {
     op: AggregateOp,
     n: usize,
+    /// All rows, while they are few.
+    kept: Option<Vec<Row>>,
     grouper: Grouper,
     columns: Vec<Columns>,
 }
 
 impl Aggregator {
     pub(crate) fn new(op: AggregateOp, groups: &Groups, delayed: bool, n: usize) -> Aggregator {
-        Aggregator { op, n, grouper: Grouper::new(groups, delayed), columns: Vec::new() }
+        Aggregator { op, n, kept: Some(Vec::new()), grouper: Grouper::new(groups, delayed), columns: Vec::new() }
     }
 
-    /// Adds a row to its group.
+    /// Adds a row.
     pub(crate) fn add(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
-        let at = self.grouper.find(key);
-        if at == self.columns.len() {
-            self.columns.push(Columns::new(self.op, self.n));
-            tally.hold(self.n)?;
+        let Some(kept) = &mut self.kept else {
+            let held = self.add_to_group(key, column);
+            return tally.hold(held);
+        };
+        kept.push(Row { key: key.clone(), values: column.into() });
+        if kept.len().saturating_mul(self.n) > tally.budget.kept_values_max() {
+            tally.release((kept.len() - 1) * self.n);
+            return self.add_kept(tally);
         }
-        if self.op == AggregateOp::Quantile {
-            tally.hold(self.n)?;
+        tally.hold(self.n)
+    }
+
+    /// Adds what was kept to its groups.
+    fn add_kept(&mut self, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        for row in self.kept.take().into_iter().flatten() {
+            let held = self.add_to_group(&row.key, &row.values);
+            tally.hold(held)?;
         }
-        self.columns[at].add(column);
         Ok(())
     }
 
-    /// Adds the groups of another thread.
-    pub(crate) fn merge(&mut self, other: Aggregator, tally: &mut Tally<'_>) {
+    /// Adds a row to its group; returns how many samples more are held.
+    fn add_to_group(&mut self, key: &Key, column: &[f64]) -> usize {
+        let at = self.grouper.find(key);
+        let is_new = at == self.columns.len();
+        if is_new {
+            self.columns.push(Columns::new(self.op, self.n));
+        }
+        self.columns[at].add(column);
+        if is_new || self.op == AggregateOp::Quantile { self.n } else { 0 }
+    }
+
+    /// Adds what another thread has.
+    pub(crate) fn merge(&mut self, mut other: Aggregator, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        if let Some(kept) = other.kept.take() {
+            tally.release(kept.len() * self.n);
+            for row in kept {
+                self.add(&row.key, &row.values, tally)?;
+            }
+            return Ok(());
+        }
+        if let Some(kept) = &self.kept {
+            tally.release(kept.len() * self.n);
+            self.add_kept(tally)?;
+        }
         let Aggregator { n, grouper, columns, .. } = other;
         for (group, columns) in grouper.into_groups().into_iter().zip(columns) {
             let at = self.grouper.adopt(group);
@@ -347,16 +374,23 @@ impl Aggregator {
                 self.columns.push(columns);
             } else {
                 if !matches!(columns, Columns::Rows(_)) {
-                    tally.release(columns.held(n));
+                    tally.release(n);
                 }
                 self.columns[at].merge(columns);
             }
         }
+        Ok(())
     }
 
     /// One row per group.
-    pub(crate) fn finish(self, param: &Scalar) -> Vec<Row> {
-        let Aggregator { op, n, grouper, columns } = self;
+    pub(crate) fn finish(mut self, param: &Scalar) -> Vec<Row> {
+        if let Some(mut kept) = self.kept.take() {
+            kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+            for row in kept {
+                self.add_to_group(&row.key, &row.values);
+            }
+        }
+        let Aggregator { op, n, grouper, columns, .. } = self;
         grouper
             .into_groups()
             .into_iter()

@@ -171,12 +171,11 @@ impl Annotations {
         self.warning(pos, for_metric(text, metric_name));
     }
 
-    /// `sort` in a range query.
+    /// `sort` in a range query; of several the one evaluated last stays, which is the outermost.
     pub(crate) fn sort_in_range_query(&mut self, pos: Pos) {
-        self.warning(
-            pos,
-            "sort is ineffective for range queries since results are always ordered by labels".to_owned(),
-        );
+        let text = "sort is ineffective for range queries since results are always ordered by labels";
+        self.by_text.remove(&format!("PromQL warning: {text}"));
+        self.warning(pos, text.to_owned());
     }
 
     /// `rate` of something whose name is not that of a counter.

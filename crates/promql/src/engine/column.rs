@@ -35,6 +35,8 @@ pub(crate) struct Grid {
     pub(crate) step: i64,
     /// How many.
     pub(crate) count: usize,
+    /// Whether the time asked for is a single instant: one step is not enough for that.
+    pub(crate) is_instant: bool,
 }
 
 impl Grid {
@@ -42,15 +44,15 @@ impl Grid {
     pub(crate) fn new(start: i64, end: i64, step: i64) -> Grid {
         debug_assert!(step > 0);
         if end < start {
-            return Grid { start, step, count: 0 };
+            return Grid { start, step, count: 0, is_instant: false };
         }
         let count = usize::try_from(end.saturating_sub(start) / step).unwrap_or(usize::MAX).saturating_add(1);
-        Grid { start, step, count }
+        Grid { start, step, count, is_instant: start == end }
     }
 
     /// The first instant alone.
     pub(crate) fn first(self) -> Grid {
-        Grid { count: self.count.min(1), ..self }
+        Grid { count: self.count.min(1), is_instant: true, ..self }
     }
 
     /// Instant `i`.

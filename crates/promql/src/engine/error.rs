@@ -147,7 +147,7 @@ pub enum QueryError {
         value: f64,
     },
     /// Parsed, and not evaluated by this version.
-    #[error("{} are not supported by this version", .0.as_str())]
+    #[error("not supported by this version: {}", .0.as_str())]
     Unsupported(Feature),
     /// An expression that the parser does not let through.
     #[error("unexpected expression: {0}")]

@@ -1,6 +1,6 @@
 //! What remains when storage has answered: the tree over the pipelines' results, from the leaves to the root.
 
-use std::sync::Arc;
+mod scalar;
 
 use hashbrown::HashMap;
 use model::{Labels, TimestampMs};
@@ -13,10 +13,9 @@ use super::error::QueryError;
 use super::limits::{QueryStats, Ticker};
 use super::load::{Count, Load};
 use super::map::{self, Work};
-use super::math::{go_max, go_min, scalar_binary};
+use super::math::{go_max, go_min};
 use super::node::{
-    BinaryNode, HistogramFn, HistogramNode, MapOp, Node, Root, Scalar, ScalarNode, SinkSpec, Source, Step, Warning,
-    WindowCall,
+    BinaryNode, HistogramFn, HistogramNode, Node, Root, Scalar, ScalarNode, SinkSpec, Source, Step, Warning,
 };
 use super::result::{Points, RangeSeries, Value, VectorSample};
 use super::row::{Key, Row, Seen, Uniqueness, check_unique, merge_rows};
@@ -180,8 +179,9 @@ impl<'a> Evaluator<'a> {
                 Ok(rows)
             }
             Node::Also(warning, node) => {
+                let rows = self.rows(node)?;
                 self.warn(warning)?;
-                self.rows(node)
+                Ok(rows)
             }
         }
     }
@@ -230,12 +230,13 @@ impl<'a> Evaluator<'a> {
                 ticker: &mut self.ticker,
                 buffers: &mut self.buffers,
             };
-            if let Some(looked) = run.source(&decoded, &mut work, &mut seen, &mut env, &plan.budget)? {
-                if counts.counts {
-                    self.stats.total_queryable_samples += looked.seen * counts.repeat;
-                }
-                self.stats.samples_read += looked.read;
-                count.add(looked.out);
+            let (any, looked) = run.source(&decoded, &mut work, &mut seen, &mut env, &plan.budget)?;
+            if counts.counts {
+                self.stats.total_queryable_samples += looked.seen * counts.repeat;
+            }
+            self.stats.samples_read += looked.read;
+            count.add(looked.out);
+            if any {
                 plan.budget.hold(count_present(&work.column))?;
                 if !delayed {
                     work.key.settle();
@@ -243,7 +244,7 @@ impl<'a> Evaluator<'a> {
                 rows.push(Row { key: work.key, values: work.column.into() });
             }
         }
-        self.load = Load::source(count);
+        self.load = Load::source(&source, count, grid.count);
         Ok(rows)
     }
 
@@ -309,7 +310,7 @@ impl<'a> Evaluator<'a> {
         }
         match sink.finish(&spec, budget)? {
             Made::Rows(rows) => {
-                self.load = load.sink(&spec, Count::of_rows(&rows));
+                self.load = load.sink(&spec, Count::of_rows(&rows), grid.count);
                 Ok(rows)
             }
             Made::Raw(_) | Made::Points(_) => Err(QueryError::Malformed("a sink of series within an expression")),
@@ -409,67 +410,6 @@ impl<'a> Evaluator<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The number, known.
-    #[inline(never)]
-    fn resolve(&mut self, scalar: &Scalar) -> Result<Scalar, QueryError> {
-        let Scalar::Late(node) = scalar else { return Ok(scalar.clone()) };
-        if let Some(known) = self.late.get(&Arc::as_ptr(node)) {
-            return Ok(known.clone());
-        }
-        let value = match node.as_ref() {
-            ScalarNode::Of(node) => {
-                let row = self.rows(node)?.into_iter().next();
-                Scalar::Column(row.map_or_else(|| Arc::from([]), |row| row.values.into()))
-            }
-            ScalarNode::Binary(op, a, b) => self.combine(a, b, |a, b| scalar_binary(*op, a, b))?,
-            ScalarNode::Max(a, b) => self.combine(a, b, go_max)?,
-            ScalarNode::Min(a, b) => self.combine(a, b, go_min)?,
-            ScalarNode::Negate(a) => match self.resolve(a)? {
-                Scalar::Column(column) => Scalar::Column(column.iter().map(|v| -v).collect()),
-                Scalar::Const(v) => Scalar::Const(-v),
-                late @ Scalar::Late(_) => late,
-            },
-            ScalarNode::Repeat(a) => match self.resolve(a)? {
-                Scalar::Column(column) => Scalar::Const(column.first().copied().unwrap_or(f64::NAN)),
-                other => other,
-            },
-        };
-        self.late.insert(Arc::as_ptr(node), value.clone());
-        Ok(value)
-    }
-
-    fn combine(&mut self, a: &Scalar, b: &Scalar, f: impl Fn(f64, f64) -> f64) -> Result<Scalar, QueryError> {
-        Ok(match (self.resolve(a)?, self.resolve(b)?) {
-            (Scalar::Const(a), Scalar::Const(b)) => Scalar::Const(f(a, b)),
-            (Scalar::Column(a), Scalar::Const(b)) => Scalar::Column(a.iter().map(|a| f(*a, b)).collect()),
-            (Scalar::Const(a), Scalar::Column(b)) => Scalar::Column(b.iter().map(|b| f(a, *b)).collect()),
-            (Scalar::Column(a), Scalar::Column(b)) => {
-                Scalar::Column(a.iter().zip(b.iter()).map(|(a, b)| f(*a, *b)).collect())
-            }
-            (late @ Scalar::Late(_), _) | (_, late @ Scalar::Late(_)) => late,
-        })
-    }
-
-    fn resolve_call(&mut self, call: &WindowCall) -> Result<WindowCall, QueryError> {
-        let [a, b] = &call.numbers;
-        Ok(WindowCall { numbers: [self.resolve(a)?, self.resolve(b)?], ..call.clone() })
-    }
-
-    fn resolve_op(&mut self, op: &MapOp) -> Result<MapOp, QueryError> {
-        Ok(match op {
-            MapOp::Round(s) => MapOp::Round(self.resolve(s)?),
-            MapOp::LimitRatio(s) => MapOp::LimitRatio(self.resolve(s)?),
-            MapOp::Clamp { min, max } => MapOp::Clamp { min: self.resolve(min)?, max: self.resolve(max)? },
-            MapOp::Scalar { op, keep, scalar, scalar_first } => {
-                MapOp::Scalar { op: *op, keep: *keep, scalar: self.resolve(scalar)?, scalar_first: *scalar_first }
-            }
-            MapOp::Subquery { call, from, repeat } => {
-                MapOp::Subquery { call: self.resolve_call(call)?, from: *from, repeat: *repeat }
-            }
-            other => other.clone(),
-        })
     }
 }
 

@@ -87,6 +87,13 @@ impl Budget {
         debug_assert!(before >= samples as u64, "{samples} given back of {before}");
     }
 
+    /// Values that an aggregation may keep to add them up in order of labels, as Prometheus does, so that equal queries of equal
+    /// data have equal last digits however the series were spread over threads.
+    pub(crate) fn kept_values_max(&self) -> usize {
+        const KEPT_VALUES_MAX: u64 = 200_000;
+        usize::try_from(KEPT_VALUES_MAX.min(self.samples_max / 8)).unwrap_or(0)
+    }
+
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }

@@ -4,9 +4,10 @@
 //! how many samples went in and came out of each operation. It is exact where windows are equally full.
 
 use super::column::is_absent;
-use super::node::{MapOp, SinkSpec, Step};
+use super::node::{MapOp, SinkSpec, Source, Step};
 use super::row::Row;
 use super::sink::held_by;
+use crate::ast::AggregateOp;
 
 /// Samples that came out of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,9 +53,13 @@ impl Load {
         Load { held: out.points, last: out.last, peak: peak.max(out.points) }
     }
 
-    /// A selector, or a function of its windows.
-    pub(crate) fn source(out: Count) -> Load {
-        Load::done(out, out.points + out.window)
+    /// A selector, or a function of its windows, at `n` steps.
+    pub(crate) fn source(source: &Source, out: Count, n: usize) -> Load {
+        let load = Load::done(out, out.points + out.window);
+        match source {
+            Source::Window(call) => load.with_numbers(call.function.number_count(), n),
+            Source::Instant { .. } | Source::Timestamp { .. } => load,
+        }
     }
 
     /// A number at `n` steps.
@@ -74,9 +79,15 @@ impl Load {
         Load::done(out, peak.max(held + out.points + last))
     }
 
-    /// An aggregation.
-    pub(crate) fn aggregate(self, out: Count) -> Load {
-        Load::done(out, self.peak)
+    /// An aggregation with a parameter, which is evaluated first, or without.
+    pub(crate) fn aggregate(self, param: Load, out: Count) -> Load {
+        Load::done(out, param.peak.max(param.held + self.peak))
+    }
+
+    /// A function of windows with so many numbers as arguments at `n` steps.
+    pub(crate) fn with_numbers(self, numbers: usize, n: usize) -> Load {
+        let held = (numbers * n) as u64;
+        Load { peak: self.peak + held, ..self }
     }
 
     /// An operation on rows at `n` steps.
@@ -86,7 +97,10 @@ impl Load {
             MapOp::Negate | MapOp::LabelReplace(_) | MapOp::LabelJoin(_) | MapOp::Repeat(_) | MapOp::LimitRatio(_) => {
                 Load::done(out, self.peak)
             }
-            MapOp::Subquery { .. } => Load::done(out, self.peak.max(self.held + out.points + out.window)),
+            MapOp::Subquery { call, .. } => {
+                let load = Load::done(out, self.peak.max(self.held + out.points + out.window));
+                load.with_numbers(call.function.number_count(), n)
+            }
             MapOp::Math(_) | MapOp::Time(_) | MapOp::StepTime | MapOp::NoFloats => Load::stepwise(&[self], out),
             MapOp::Round(_) | MapOp::Scalar { .. } | MapOp::TrimFloats { .. } => Load::stepwise(&[self, number], out),
             MapOp::Clamp { .. } => Load::stepwise(&[self, number, number], out),
@@ -99,10 +113,13 @@ impl Load {
     }
 
     /// The sink of a pipeline or node.
-    pub(crate) fn sink(self, spec: &SinkSpec, out: Count) -> Load {
+    pub(crate) fn sink(self, spec: &SinkSpec, out: Count, n: usize) -> Load {
         match spec {
             SinkSpec::Collect | SinkSpec::Raw | SinkSpec::Points(_) => self,
-            SinkSpec::Aggregate { .. } | SinkSpec::TopK { .. } => self.aggregate(out),
+            SinkSpec::Aggregate { op: AggregateOp::Quantile, .. } | SinkSpec::TopK { .. } => {
+                self.aggregate(Load::numbers(n), out)
+            }
+            SinkSpec::Aggregate { .. } => self.aggregate(Load::default(), out),
             SinkSpec::CountValues { .. } | SinkSpec::Absent { .. } | SinkSpec::ScalarOf => Load::stepwise(&[self], out),
         }
     }

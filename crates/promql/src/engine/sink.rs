@@ -110,7 +110,7 @@ impl Sink {
             (State::Collect(a), State::Collect(b)) => a.extend(b),
             (State::Raw(a), State::Raw(b)) => a.extend(b),
             (State::Points { series: a, .. }, State::Points { series: b, .. }) => a.extend(b),
-            (State::Aggregate(a), State::Aggregate(b)) => a.merge(b, &mut tally),
+            (State::Aggregate(a), State::Aggregate(b)) => a.merge(b, &mut tally)?,
             (State::TopK(a), State::TopK(b)) => a.merge(b, &mut tally)?,
             (State::CountValues(a), State::CountValues(b)) => a.merge(b, &mut tally),
             (State::Absent(a), State::Absent(b)) => a.merge(b),

@@ -142,14 +142,13 @@ impl LeafWorker {
             self.work.key = Key::new(series.labels.clone());
             let run = Run { source: &pipeline.source, grid: pipeline.grid, unique: pipeline.unique };
             let budget = &plan.budget;
-            let looked = run.source(&self.decoded, &mut self.work, &mut state.source_seen, &mut env, budget)?;
-            let Some(looked) = looked else { continue };
+            let (any, looked) = run.source(&self.decoded, &mut self.work, &mut state.source_seen, &mut env, budget)?;
             if pipeline.counts {
                 self.stats.total_queryable_samples += looked.seen * pipeline.repeat;
             }
             self.stats.samples_read += looked.read;
             state.source_count.add(looked.out);
-            if run_steps(pipeline, looked.out, state, &mut self.work, &mut env, budget, &mut self.stats)? {
+            if any && run_steps(pipeline, looked.out, state, &mut self.work, &mut env, budget, &mut self.stats)? {
                 state.sink.add(&self.work.key, &self.work.column, env.delayed, budget)?;
             }
         }
@@ -169,7 +168,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Makes the row of a series; `None` where nothing comes of it.
+    /// Makes the row of a series; false where nothing comes of it.
     pub(crate) fn source(
         &self,
         decoded: &Decoded,
@@ -177,19 +176,16 @@ impl Run<'_> {
         seen: &mut Seen,
         env: &mut Env<'_>,
         budget: &Budget,
-    ) -> Result<Option<source::Looked>, QueryError> {
+    ) -> Result<(bool, source::Looked), QueryError> {
         budget.glance_columns(self.grid.count)?;
         let (any, looked) = source::run(self.source, decoded, self.grid, &mut work.key, &mut work.column, env)?;
-        if !any {
-            return Ok(None);
-        }
-        if let Some(mode) = self.unique {
+        if let (true, Some(mode)) = (any, self.unique) {
             if !env.delayed {
                 work.key.settle();
             }
             seen.insert(&work.key.labels, &work.column, mode)?;
         }
-        Ok(Some(looked))
+        Ok((any, looked))
     }
 }
 

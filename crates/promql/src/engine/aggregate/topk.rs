@@ -1,7 +1,7 @@
 //! `topk`, `bottomk`, `limitk`: the best rows of each group at each step.
 //!
 //! While the rows are few they are kept, and at the end each step goes through Prometheus' own heap in order of labels, so that
-//! of equal values the same ones stay and come in the same order. Past [`KEPT_VALUES_MAX`] a step of a group holds its best
+//! of equal values the same ones stay and come in the same order. Past a bound a step of a group holds its best
 //! values only, so memory follows the result; of equal values those of the first labels stay then.
 
 use model::Labels;
@@ -29,9 +29,6 @@ struct Candidate {
     key: Key,
     used: u32,
 }
-
-/// Values that are kept before only the best are.
-const KEPT_VALUES_MAX: usize = 200_000;
 
 #[derive(Debug)]
 pub(crate) struct TopK {
@@ -78,7 +75,7 @@ impl TopK {
         let Some(kept) = &mut self.kept else { return self.add_best(key, column, tally) };
         tally.hold(self.k.len())?;
         kept.push(Row { key: key.clone(), values: column.into() });
-        if kept.len().saturating_mul(self.k.len()) > KEPT_VALUES_MAX {
+        if kept.len().saturating_mul(self.k.len()) > tally.budget.kept_values_max() {
             self.keep_best(tally)?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use regexp::Regexp;
 
 use super::{Built, BuiltKind, Changes, Instant, Planner, Scope, absent_labels, window_range};
-use crate::ast::{Call, Expr, ExprKind};
+use crate::ast::{Call, Expr, ExprKind, Pos};
 use crate::engine::column::Grid;
 use crate::engine::error::{Feature, QueryError};
 use crate::engine::invariant::unparen;
@@ -138,8 +138,14 @@ impl Planner<'_> {
         for (slot, number) in numbers.iter_mut().zip(others) {
             *slot = self.scalar(number, grid, scope)?;
         }
-        let pos = arg(call, 0)?.pos;
-        let changes = || if function.keeps_name() { Changes::Nothing } else { Changes::DropsName };
+        let pos = match &arg(call, 0)?.kind {
+            // Prometheus has replaced the subquery by its value, which stands nowhere.
+            ExprKind::Subquery(_) => Pos::default(),
+            _ => arg(call, 0)?.pos,
+        };
+        let is_absent = call.function == "absent_over_time";
+        let keeps_labels = function.keeps_name() || is_absent;
+        let changes = || if keeps_labels { Changes::Nothing } else { Changes::DropsName };
         let (built, labels) = match &range.kind {
             ExprKind::Matrix(matrix) => {
                 let (end, matchers) = self.selector(&matrix.selector)?;
@@ -158,7 +164,7 @@ impl Planner<'_> {
             }
             _ => return Err(QueryError::Malformed("no range vector where one is wanted")),
         };
-        if call.function == "absent_over_time" {
+        if is_absent {
             return Ok(self.reduce(built, SinkSpec::Absent { labels }, false));
         }
         Ok(built)
@@ -225,7 +231,7 @@ impl Planner<'_> {
         scope: Scope,
     ) -> Result<Built, QueryError> {
         let built = self.vector(arg(call, 0)?, grid, scope)?;
-        if grid.count > 1 {
+        if !grid.is_instant {
             return Ok(self.with_warning(built, Some(Warning::Sort(expr.pos))));
         }
         let names_vary = built.names_vary;

@@ -149,14 +149,14 @@ proptest! {
         let calm = |v: &f64| if finite && (!v.is_finite() || *v > 1e200) { 7.25 } else { *v };
         let values: Vec<f64> = values[..ts.len()].iter().map(calm).collect();
         let end = pinned.map_or(WindowEnd::Before(-20_000), WindowEnd::At);
-        check(&ts, &values, Grid { start: -30_000, step, count: 60 }, WindowSpec { range, end });
+        check(&ts, &values, Grid { start: -30_000, step, count: 60, is_instant: false }, WindowSpec { range, end });
     }
 }
 
 #[test]
 fn sums_by_prefix_lose_nothing_where_values_are_far_apart() {
     let ts: Vec<i64> = (0..200).map(|i| i * 1000).collect();
-    let grid = Grid { start: 0, step: 1000, count: 200 };
+    let grid = Grid { start: 0, step: 1000, count: 200, is_instant: false };
     let spec = WindowSpec { range: 10_000, end: WindowEnd::Before(0) };
     for values in [
         (0..200).map(|i| if i % 50 == 0 { 1e18 } else { 0.1 }).collect::<Vec<f64>>(),
