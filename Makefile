@@ -1,7 +1,47 @@
-# Narthex. `make run` tries it, `make test` checks it; see README.md.
-.PHONY: check test fmt
-check:
+# Narthex. `make run` tries it, `make test` checks it, `make bench` measures it beside its peers; see README.md.
+SHELL := /bin/bash
+TARGET := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/narthex-target
+
+.PHONY: run setup check test just-test fmt bench bench-check
+
+# Installs what the build needs, builds, and starts everything in one process with data in ./data.
+run: setup
+	@echo "Building Narthex; the first build takes about ten minutes on two cores."
+	cargo build --release --quiet -p narthex
+	@echo
+	@echo "Narthex is at http://localhost:9090 (Ctrl-C stops it; data is in ./data). Try, in another terminal:"
+	@echo "  curl 'localhost:9090/api/v1/query?query=up'"
+	@echo "  curl 'localhost:9090/api/v1/query?query=rate(process_cpu_seconds_total%5B1m%5D)'"
+	@echo "  curl 'localhost:9090/api/v1/targets'"
+	@echo
+	$(TARGET)/release/narthex all --config.file=deploy/config/prometheus.yml --storage.path=data --web.enable-lifecycle
+
+setup:
+	@tools/setup.sh
+
+# Format and lints, warnings as errors.
+check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-test: check
+
+test: check just-test
+
+# The binary first: the end-to-end tests run it.
+just-test: setup
+	cargo build -p narthex --quiet
 	cargo test --workspace --quiet
+
+fmt:
+	cargo fmt --all
+
+# Beside Debian's Prometheus and VictoriaMetrics, in one run; about an hour. benches/README.md says what is measured.
+bench: setup
+	tools/peers.sh prometheus victoria-metrics >/dev/null
+	cargo build --release --quiet -p narthex -p benches
+	$(TARGET)/release/bench --scale full
+
+# The same, three times; fails below an aim.
+bench-check: setup
+	tools/peers.sh prometheus victoria-metrics >/dev/null
+	cargo build --release --quiet -p narthex -p benches
+	$(TARGET)/release/bench --scale full --check

@@ -60,7 +60,7 @@ impl Discovery {
                 }
                 ServiceDiscovery::Http(http) => {
                     let client = Client::new(&http.http_client, &outside.environment, &outside.user_agent)?;
-                    tasks.spawn(http::run(http.clone(), client, number, updates.clone()));
+                    tasks.spawn(http::run((**http).clone(), client, number, updates.clone()));
                 }
             }
         }

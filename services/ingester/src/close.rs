@@ -238,6 +238,13 @@ impl Closer {
         Ok(())
     }
 
+    /// Gives the memory of mapped chunks back to the kernel.
+    pub fn drop_resident(&self) {
+        if let Err(e) = self.ingester.head().drop_resident() {
+            warn!(error = %e, "give back mapped pages failed");
+        }
+    }
+
     /// Deletes blocks that end before `oldest`. Returns how many.
     pub async fn expire(&self, oldest: TimestampMs) -> Result<usize, CloseError> {
         let mut expired = 0;

@@ -3,28 +3,43 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use axum::Router;
-use axum::routing::get;
+use anyhow::{Context, bail};
+use bucket::{Blocks, Bucket};
+use cluster::ClusterMap;
 use distributor::Distributor;
-use ingester::{Ingester, Sync};
-use server::{Metrics, Server};
+use httpclient::EnvironmentProxy;
+use ingester::{Closer, Identity, Ingester, Sync};
+use model::TenantId;
+use promql::{ParseOptions, engine};
+use querier::{Api, ApiOptions, ApiSources, Evaluator};
+use regexp::Regexp;
+use scraper::Scraper;
+use server::{ComputePool, Metrics, Server, clock};
+use storage::Union;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{error, info, warn};
 use writer::Writer;
 
+use crate::data_dir::DataDir;
 use crate::flags::{All, WalSync};
-use crate::{control_plane, data_dir};
+use crate::state::{Running, State};
+use crate::{configuration, control_plane, data_dir, process_metrics};
 
 /// How often a head snapshot is due in any case.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// How often the log is synced with `--wal.sync=interval`.
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+/// How often ranges are closed, blocks looked for and expired, and mapped pages given back.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(30);
+/// Computations waiting for a thread.
+const COMPUTE_QUEUE_MAX: usize = 256;
+/// The only group of a single process.
+const GROUP: u32 = 1;
 
 /// Runs until a signal to stop.
 pub(crate) fn run(flags: &All) -> anyhow::Result<()> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        anyhow::bail!("another TLS provider is installed");
+        bail!("another TLS provider is installed");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
     runtime.block_on(serve(flags))
@@ -33,26 +48,39 @@ pub(crate) fn run(flags: &All) -> anyhow::Result<()> {
 async fn serve(flags: &All) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let (stop, stopped) = watch::channel(false);
-
+    // First of all what a user may have got wrong.
+    let config = configuration::load(flags)?;
     let data = data_dir::open(&flags.storage_path)?;
+    let listener = listen(flags).await?;
+
     let control_plane = control_plane::open(&flags.storage_path, data.incarnation).await?;
     let ingester = open_ingester(flags).await?;
-    let snapshots = tokio::spawn(ingester.clone().snapshot_loop(SNAPSHOT_INTERVAL, stopped.clone()));
-    let writer = Arc::new(Writer::new(ingester.clone(), 1, 1, rand::random(), writer::Limits::default()));
+    let limits = writer::Limits { window: configuration::window(&config), ..writer::Limits::default() };
+    let writer = Arc::new(Writer::new(ingester.clone(), GROUP, 1, rand::random(), limits));
+    let blocks = open_blocks(flags).await?;
+    let scraper = Arc::new(Scraper::new(writer.clone(), scraper_outside(), scraper::Limits::default(), &metrics));
     let distributor = Distributor::new(writer.clone(), distributor::Limits::default(), &metrics);
+    process_metrics::register(&metrics, &ingester);
+    let state = Arc::new(State::new(flags, config, scraper.clone(), writer, ingester.clone(), stop.clone(), &metrics));
+    let evaluator = evaluator(flags, &ingester, &blocks)?;
+    let api = Arc::new(Api::new(evaluator, sources(&state, metrics), api_options(flags, &state)?));
 
-    let router =
-        Router::new().route("/-/ready", get(|| async { "Prometheus Server is Ready.\n" })).merge(distributor.router());
-    let limits = server::Limits { connections_max: flags.max_connections, ..server::Limits::default() };
-    let listener = Server::bind(&flags.listen_address, None, limits).await?;
-    info!(address = %listener.address()?, "listening");
-    let http = tokio::spawn(listener.serve(router, stopped));
+    let router = api.router().merge(distributor.router());
+    let http = tokio::spawn(listener.serve(router, stopped.clone()));
+    let snapshots = tokio::spawn(ingester.clone().snapshot_loop(SNAPSHOT_INTERVAL, stopped.clone()));
+    let closer = closer(flags, &ingester, &blocks, &data, &control_plane.map().borrow())?;
+    let maintenance = tokio::spawn(maintain(closer, state.clone(), blocks, stopped.clone()));
+    state.start().await?;
+    state.set_ready();
+    info!("ready");
 
-    wait_for_signal().await?;
+    wait_to_stop(&state, stopped).await?;
     info!("stopping");
     stop.send_replace(true);
+    scraper.stop().await;
     http.await?;
     snapshots.await?;
+    maintenance.await?;
     tokio::task::spawn_blocking(move || ingester.stop()).await?;
     control_plane.shutdown().await;
     drop(data);
@@ -60,27 +88,187 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn listen(flags: &All) -> anyhow::Result<Server> {
+    let limits = server::Limits {
+        connections_max: flags.max_connections,
+        head_timeout: flags.read_timeout,
+        ..server::Limits::default()
+    };
+    let listener = Server::bind(&flags.listen_address, None, limits).await?;
+    info!(address = %listener.address()?, "listening");
+    Ok(listener)
+}
+
 async fn open_ingester(flags: &All) -> anyhow::Result<Arc<Ingester>> {
-    std::fs::create_dir_all(&flags.storage_path).with_context(|| format!("create {}", flags.storage_path.display()))?;
     let config = ingester::Config {
         sync: match flags.wal_sync {
             WalSync::Commit => Sync::EveryCommit,
             WalSync::Interval => Sync::Interval(SYNC_INTERVAL),
         },
+        partition_count: control_plane::PARTITION_COUNT,
         ..ingester::Config::new(flags.storage_path.clone())
     };
     let started = tokio::time::Instant::now();
     let ingester = tokio::task::spawn_blocking(move || Ingester::open(config)).await?.context("open ingester")?;
-    info!(recovery = ?ingester.recovery(), elapsed_ms = started.elapsed().as_millis() as u64, "log replayed");
+    let r = ingester.recovery();
+    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    info!(records = r.records, snapshot = r.snapshot, last = r.last, elapsed_ms, "log replayed");
+    if r.torn_bytes > 0 {
+        warn!(
+            bytes = r.torn_bytes,
+            "log ended in bytes that form no record; they were dropped, nobody was told of them"
+        );
+    }
+    for (first, last) in &r.lost {
+        error!(first, last, records = last - first + 1, "log is damaged: these records are lost");
+    }
+    for damaged in &r.damaged_snapshots {
+        error!(snapshot = damaged, "head snapshot is damaged; an older one is used");
+    }
+    if r.refused_records > 0 || r.applied != Default::default() {
+        error!(records = r.refused_records, applied = ?r.applied, "log held what cannot be applied");
+    }
     Ok(ingester)
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        // Cancel-safe because a signal is only waited for.
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
+fn open_bucket(flags: &All) -> anyhow::Result<Bucket> {
+    let Some(file) = &flags.objstore_config_file else {
+        return Ok(Bucket::local(&flags.storage_path.join("bucket"))?);
+    };
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let parsed = config::parse_object_store(&text).with_context(|| format!("parse {}", file.display()))?;
+    match parsed.bucket {
+        config::object_store::Bucket::Filesystem { directory } => {
+            Ok(Bucket::local(&std::path::Path::new(&directory).join(parsed.prefix))?)
+        }
+        config::object_store::Bucket::S3(_) => {
+            bail!("{}: object store type S3 is not supported yet, FILESYSTEM is", file.display())
+        }
     }
-    Ok(())
+}
+
+async fn open_blocks(flags: &All) -> anyhow::Result<Arc<Blocks>> {
+    let blocks = Arc::new(Blocks::new(open_bucket(flags)?));
+    blocks.refresh().await?;
+    Ok(blocks)
+}
+
+fn closer(
+    flags: &All,
+    ingester: &Arc<Ingester>,
+    blocks: &Arc<Blocks>,
+    data: &DataDir,
+    map: &ClusterMap,
+) -> anyhow::Result<Closer> {
+    let cluster = map.cluster().context("the cluster map has no cluster id")?;
+    let identity = Identity {
+        cluster: format!("{:032x}", cluster.0),
+        group: GROUP,
+        generation: 1,
+        incarnation: format!("{:016x}", data.incarnation.0),
+    };
+    let scratch = flags.storage_path.join("cut");
+    Ok(Closer::new(ingester.clone(), open_bucket(flags)?, blocks.clone(), scratch, identity))
+}
+
+fn evaluator(flags: &All, ingester: &Arc<Ingester>, blocks: &Arc<Blocks>) -> anyhow::Result<Evaluator> {
+    let store = Arc::new(Union::new(vec![ingester.clone(), blocks.clone()]));
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let pool = ComputePool::start(threads, COMPUTE_QUEUE_MAX).context("start compute pool")?;
+    let limits = querier::Limits { concurrency_max: flags.query_max_concurrency, ..querier::Limits::default() };
+    Ok(Evaluator::new(store, pool, limits))
+}
+
+fn scraper_outside() -> scraper::Outside {
+    let variable = |upper: &str, lower: &str| {
+        configuration::variable(upper).or_else(|| configuration::variable(lower)).unwrap_or_default()
+    };
+    scraper::Outside {
+        tenant: TenantId::anonymous(),
+        user_agent: format!("Narthex/{}", env!("CARGO_PKG_VERSION")),
+        environment: EnvironmentProxy {
+            http: variable("HTTP_PROXY", "http_proxy"),
+            https: variable("HTTPS_PROXY", "https_proxy"),
+            no_proxy: variable("NO_PROXY", "no_proxy"),
+        },
+    }
+}
+
+fn sources(state: &Arc<State>, metrics: Metrics) -> ApiSources {
+    ApiSources {
+        status: state.clone(),
+        lifecycle: Arc::new(Running(state.clone())),
+        targets: Some(state.clone()),
+        metadata: Some(state.clone()),
+        exemplars: Some(state.clone()),
+        metrics,
+    }
+}
+
+fn api_options(flags: &All, state: &Arc<State>) -> anyhow::Result<ApiOptions> {
+    let on = |feature: &str| flags.enable_feature.iter().any(|f| f == feature);
+    let configured = state.clone();
+    Ok(ApiOptions {
+        query_timeout: flags.query_timeout,
+        lookback: flags.lookback_delta,
+        subquery_step: Arc::new(move || configured.config().global.evaluation_interval),
+        query_limits: engine::Limits { samples_max: flags.query_max_samples },
+        engine: engine::Options {
+            delayed_name_removal: on("promql-delayed-name-removal"),
+            ..engine::Options::default()
+        },
+        parse: ParseOptions { experimental_functions: on("promql-experimental-functions"), ..ParseOptions::default() },
+        cors_origin: Regexp::matcher(&flags.cors_origin).context("parse --web.cors.origin")?,
+        lifecycle_enabled: flags.enable_lifecycle,
+        ..ApiOptions::default()
+    })
+}
+
+/// Closes ranges, finds and expires blocks, gives mapped pages back. Errors are told and tried again the next time.
+async fn maintain(closer: Closer, state: Arc<State>, blocks: Arc<Blocks>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let config = state.config();
+        let now = clock::now();
+        let window = configuration::window(&config);
+        if let Err(e) = closer.run(now, window).await {
+            error!(error = format!("{:#}", anyhow::Error::from(e)), "close range failed");
+        }
+        if let Err(e) = blocks.refresh().await {
+            warn!(error = format!("{:#}", anyhow::Error::from(e)), "list blocks failed");
+        }
+        if let Some(retention) = configuration::retention(&config)
+            && let Err(e) = closer.expire(now - retention).await
+        {
+            warn!(error = format!("{:#}", anyhow::Error::from(e)), "expire blocks failed");
+        }
+        closer.drop_resident();
+        tokio::select! {
+            // Cancel-safe because only time and the stop signal are awaited.
+            () = tokio::time::sleep(MAINTENANCE_INTERVAL) => {}
+            () = state.reloaded() => {}
+            () = stopped(&mut stop) => return,
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|s| *s).await);
+}
+
+/// Resolves when a signal or `/-/quit` says so. SIGHUP reloads.
+async fn wait_to_stop(state: &Arc<State>, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            // Cancel-safe because signals are only waited for.
+            interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
+            _ = terminate.recv() => return Ok(()),
+            () = stopped(&mut stop) => return Ok(()),
+            _ = hang_up.recv() => {
+                // Said and counted inside.
+                drop(state.reload_now().await);
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The command line. Flags that Prometheus has keep its names and defaults.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +82,38 @@ pub(crate) struct All {
     /// Form of messages.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub(crate) log_format: LogFormat,
+}
+
+impl All {
+    /// All flags as `/api/v1/status/flags` shows them.
+    pub(crate) fn as_map(&self) -> BTreeMap<String, String> {
+        let duration = |d: Duration| DurationMs(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)).to_string();
+        let path = |p: &PathBuf| p.to_string_lossy().into_owned();
+        let optional = |p: Option<String>| p.unwrap_or_default();
+        let name = |v: Option<clap::builder::PossibleValue>| v.map(|v| v.get_name().to_owned()).unwrap_or_default();
+        let flags = [
+            ("config.file", path(&self.config_file)),
+            ("web.listen-address", self.listen_address.clone()),
+            ("web.max-connections", self.max_connections.to_string()),
+            ("web.read-timeout", duration(self.read_timeout)),
+            ("web.external-url", optional(self.external_url.clone())),
+            ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
+            ("web.enable-remote-write-receiver", "true".to_owned()),
+            ("web.cors.origin", self.cors_origin.clone()),
+            ("storage.tsdb.path", path(&self.storage_path)),
+            ("storage.tsdb.retention.time", optional(self.retention_time.map(|d| d.to_string()))),
+            ("objstore.config-file", optional(self.objstore_config_file.as_ref().map(path))),
+            ("wal.sync", name(self.wal_sync.to_possible_value())),
+            ("query.lookback-delta", self.lookback_delta.to_string()),
+            ("query.timeout", duration(self.query_timeout)),
+            ("query.max-concurrency", self.query_max_concurrency.to_string()),
+            ("query.max-samples", self.query_max_samples.to_string()),
+            ("enable-feature", self.enable_feature.join(",")),
+            ("log.level", name(self.log_level.to_possible_value())),
+            ("log.format", name(self.log_format.to_possible_value())),
+        ];
+        flags.into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect()
+    }
 }
 
 /// See `--wal.sync`.

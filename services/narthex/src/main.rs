@@ -3,10 +3,13 @@
 use clap::Parser;
 
 mod all;
+mod configuration;
 mod control_plane;
 mod data_dir;
 mod flags;
 mod log;
+mod process_metrics;
+mod state;
 
 use flags::{Command, CommandLine};
 

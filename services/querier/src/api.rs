@@ -1,11 +1,12 @@
 //! Prometheus' HTTP API over whatever holds series: routes, methods, headers; what each endpoint does is in the modules below.
 //!
 //! Writing (`/api/v1/write`) is the distributor's. Not here yet, and answered with `not_found`: rules and alerts, remote read,
-//! federation, live notifications, self metrics, blocks, the OpenAPI description.
+//! live notifications, self metrics, blocks, the OpenAPI description.
 
 mod answer;
 mod error;
 mod features;
+mod federate;
 mod form;
 mod json;
 mod pages;
@@ -30,11 +31,15 @@ use model::DurationMs;
 use promql::{ParseOptions, engine};
 use regexp::Regexp;
 use server::Metrics;
+use tokio::time::Instant;
+use tracing::error;
 
+use crate::metrics::HttpMetrics;
 use crate::{Evaluator, ExemplarSource, Lifecycle, MetadataSource, Readiness, StatusSource, TargetSource};
 use answer::{ApiResult, Encoding};
-use error::ApiError;
+use error::{ApiError, ErrorType};
 use form::Form;
+pub(crate) use params::fuzz as fuzz_parameters;
 
 /// Bounds and ways of the API.
 #[derive(Clone)]
@@ -97,6 +102,7 @@ pub struct Api {
     evaluator: Evaluator,
     sources: ApiSources,
     options: ApiOptions,
+    metrics: HttpMetrics,
 }
 
 type Endpoint = for<'a> fn(&'a Api, &'a Form) -> BoxFuture<'a, ApiResult>;
@@ -141,14 +147,16 @@ macro_rules! missing {
 }
 
 impl Api {
-    /// The API over the store of `evaluator`.
+    /// The API over the store of `evaluator`. Registers metrics, hence once per process.
     pub fn new(evaluator: Evaluator, sources: ApiSources, options: ApiOptions) -> Api {
-        Api { evaluator, sources, options }
+        let metrics = HttpMetrics::register(&sources.metrics);
+        Api { evaluator, sources, options, metrics }
     }
 
     /// All routes, and a fallback for what is none. Routes of other services are merged in.
     pub fn router(self: &Arc<Api>) -> Router {
         pages::routes(self)
+            .merge(federate::routes(self))
             .merge(self.series_routes())
             .merge(self.status_routes())
             .merge(self.routes_not_built())
@@ -183,7 +191,7 @@ impl Api {
             .route("/api/v1/status/flags", self.get(at_once!(|api, _form| status::flags(api))))
             .route("/api/v1/status/runtimeinfo", self.get(at_once!(|api, _form| status::runtime_info(api))))
             .route("/api/v1/status/buildinfo", self.get(at_once!(|api, _form| status::build_info(api))))
-            .route("/api/v1/status/tsdb", self.get(at_once!(|api, form| status::tsdb(api, form))))
+            .route("/api/v1/status/tsdb", self.get(waits!(status::tsdb)))
             .route("/api/v1/status/walreplay", early(at_once!(|api, _form| status::wal_replay(api))))
             .route("/api/v1/notifications", early(at_once!(|api, _form| status::notifications(api))))
             .route("/api/v1/features", self.get(at_once!(|api, _form| features::features(api))))
@@ -210,7 +218,6 @@ impl Api {
             .route("/api/v1/status/self_metrics", self.get(missing!("metrics of itself as JSON; see /metrics")))
             .route("/api/v1/notifications/live", self.get(missing!("live notifications; see /api/v1/notifications")))
             .route("/api/v1/openapi.yaml", self.get(missing!("an OpenAPI description")))
-            .route("/federate", self.get(missing!("federation")))
     }
 
     fn get(self: &Arc<Api>, endpoint: Endpoint) -> MethodRouter {
@@ -222,7 +229,11 @@ impl Api {
         let api = self.clone();
         any(move |request: Request| async move {
             if methods.contains(request.method()) {
-                api.answer(around, endpoint, request).await
+                let path = request.uri().path().to_owned();
+                let asked = Instant::now();
+                let response = api.answer(around, endpoint, request).await;
+                api.metrics.answered(&path, response.status().as_u16(), asked.elapsed().as_secs_f64());
+                response
             } else if *request.method() == Method::OPTIONS {
                 api.options_answer(methods, &request)
             } else {
@@ -251,12 +262,20 @@ impl Api {
             }
             Err(_) => Err(ApiError::bad_data("error parsing form values: http: POST too large")),
         };
+        if let Err(ApiError { error_type: ErrorType::Internal, text }) = &result {
+            error!(path = parts.uri.path(), error = text, "request failed inside");
+        }
         let mut response = answer::respond(result, encoding, self.evaluator.pool()).await;
         if compressed {
             answer::vary_by_encoding(response.headers_mut());
         }
         self.set_cors(&mut response, parts.headers.get(header::ORIGIN));
         response
+    }
+
+    /// Runs `f` on the compute pool.
+    async fn compute<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+        self.evaluator.pool().run(f).await.ok_or_else(|| ApiError::internal("the answer failed inside"))
     }
 
     fn set_cors(&self, response: &mut Response, origin: Option<&HeaderValue>) {

@@ -2,6 +2,9 @@
 
 mod api;
 mod evaluate;
+#[doc(hidden)]
+pub mod fuzzing;
+mod metrics;
 mod sources;
 
 pub use api::{Api, ApiOptions, ApiSources};

@@ -1,4 +1,5 @@
 //! The recorded answers of Prometheus 3.14 to the same requests over the same data.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test, though not all of it stands in test functions")]
 
 #[path = "common/client.rs"]
 mod client;
@@ -14,8 +15,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use client::HttpAnswer;
+use model::{Labels, Metadata, MetricType, TimestampMs};
 use promql::engine;
-use querier::{Api, ApiOptions, ApiSources, Evaluator, Limits};
+use querier::{
+    ActiveTarget, Api, ApiOptions, ApiSources, DroppedTarget, Evaluator, Limits, TargetHealth, TargetMetadata,
+    TargetsSnapshot,
+};
+use relabel::{Draft, Fields, NameValidationScheme};
 use serde_json::Value;
 use server::{ComputePool, Metrics};
 use sources::Process;
@@ -34,12 +40,11 @@ enum LeftOut {
 }
 
 /// Left out, how many cases that is, and why.
-const LEFT_OUT: [(LeftOut, usize, &str); 11] = [
+const LEFT_OUT: [(LeftOut, usize, &str); 10] = [
     (LeftOut::Error("native histograms are not supported by this version"), 22, "the engine does not have them yet"),
     (LeftOut::Path("/api/v1/rules"), 15, "there is no ruler yet"),
     (LeftOut::Path("/api/v1/alerts"), 1, "there is no ruler yet"),
     (LeftOut::Path("/api/v1/alertmanagers"), 1, "there is no ruler yet"),
-    (LeftOut::Path("/federate"), 13, "not built yet"),
     (LeftOut::Path("/api/v1/read"), 2, "not built yet"),
     (LeftOut::Path("/api/v1/openapi.yaml"), 1, "not built yet"),
     (LeftOut::Path("/api/v1/otlp/v1/metrics"), 1, "not built yet; the record names a flag that we do not have"),
@@ -91,10 +96,14 @@ async fn start(store: MemoryStore) -> (SocketAddr, Arc<Process>) {
 }
 
 async fn start_with(store: MemoryStore, options: ApiOptions) -> (SocketAddr, Arc<Process>) {
+    start_process(store, options, Process::default()).await
+}
+
+async fn start_process(store: MemoryStore, options: ApiOptions, process: Process) -> (SocketAddr, Arc<Process>) {
     let store = Arc::new(store);
     let pool = ComputePool::start(2, 64).unwrap();
     let evaluator = Evaluator::new(store.clone(), pool, Limits::default());
-    let process = Arc::new(Process::default());
+    let process = Arc::new(process);
     let sources = ApiSources {
         status: process.clone(),
         lifecycle: process.clone(),
@@ -228,12 +237,21 @@ async fn the_process_is_steered_only_where_that_is_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_missing_says_so() {
+async fn what_is_missing_says_so_and_all_is_counted() {
     let (address, _) = start(MemoryStore::default()).await;
+    get(address, "/api/v1/label/a/values").await;
     let answer = get(address, "/api/v1/rules").await;
     let expected = r#"{"status":"error","errorType":"not_found","error":"Narthex does not have rules yet"}"#;
     assert_eq!((answer.status, answer.text().as_str()), (404, expected));
     assert_eq!(get(address, "/graph?g0.expr=up").await.header("location"), Some("/query?g0.expr=up"));
+    let metrics = get(address, "/metrics").await.text();
+    for line in [
+        "prometheus_http_requests_total{code=\"404\",handler=\"/api/v1/rules\"} 1",
+        "prometheus_http_requests_total{code=\"200\",handler=\"/api/v1/label/:name/values\"} 1",
+        "prometheus_http_request_duration_seconds_count{handler=\"/api/v1/rules\"} 1",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} in {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,4 +262,112 @@ async fn a_form_that_is_too_large_is_refused() {
     let answer = client::send(address, "POST", "/api/v1/query", &form, "query=1+".repeat(20).as_bytes()).await;
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("http: POST too large"), "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn federation_gives_the_newest_sample_of_each_series() {
+    let now = server::clock::now().0 / 1000;
+    let (old, fresh, outside) = (now - 60, now - 10, now - 400);
+    let page = format!(
+        "b{{instance=\"i\",x=\"<\\\"\"}} 1 {old}\nb{{instance=\"i\",x=\"<\\\"\"}} 2.5 {fresh}\n\
+         b{{cluster=\"own\"}} NaN {fresh}\na 1e21 {fresh}\nc 7 {outside}\n# EOF\n"
+    );
+    let mut store = MemoryStore::default();
+    store.load_openmetrics(page.as_bytes());
+    let stale = format!(r#"{{"labels":{{"__name__":"d"}},"samples":[[{old}000,"1"],[{fresh}000,"stale"]]}}"#);
+    store.load_extra(&stale);
+    let (address, _) = start(store).await;
+    let answer = get(address, "/federate?match[]=%7B%7D&match[]=a").await;
+    let expected = format!(
+        "# TYPE a untyped\na{{cluster=\"golden\",instance=\"\"}} 1e+21 {fresh}000\n\
+         # TYPE b untyped\nb{{cluster=\"own\",instance=\"\"}} NaN {fresh}000\n\
+         b{{instance=\"i\",x=\"<\\\"\",cluster=\"golden\"}} 2.5 {fresh}000\n"
+    );
+    assert_eq!(answer.text(), expected);
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied()).unwrap()
+}
+
+fn scraping_process() -> Process {
+    let active = |pool: &str, instance: &str, last_scrape| ActiveTarget {
+        discovered_labels: labels(&[("__address__", instance), ("job", pool)]),
+        labels: labels(&[("instance", instance), ("job", pool)]),
+        scrape_pool: pool.to_owned(),
+        scrape_url: format!("http://{instance}/metrics?a=1&b=2"),
+        global_url: format!("http://{instance}/metrics"),
+        last_scrape,
+        last_scrape_seconds: 0.0105,
+        health: if last_scrape.is_some() { TargetHealth::Up } else { TargetHealth::Unknown },
+        scrape_interval: "15s".to_owned(),
+        scrape_timeout: "10s".to_owned(),
+        ..ActiveTarget::default()
+    };
+    let scraped = Some(TimestampMs(1_700_000_400_250));
+    let dropped = DroppedTarget { discovered_labels: labels(&[("__address__", "c:1")]), scrape_pool: "x".to_owned() };
+    let family = |instance: &str, family: &str, help: &str| TargetMetadata {
+        target: labels(&[("instance", instance)]),
+        family: family.to_owned(),
+        metadata: Metadata { metric_type: MetricType::Counter, help: help.to_owned(), unit: "s".to_owned() },
+    };
+    let set = Fields {
+        source_labels: Some(vec!["zone".to_owned()]),
+        target_label: Some("region".to_owned()),
+        ..Fields::default()
+    };
+    let drop = Fields {
+        source_labels: Some(vec!["job".to_owned()]),
+        regex: Some("b".to_owned()),
+        action: Some(Some("drop".to_owned())),
+        ..Fields::default()
+    };
+    let rule = |fields| Draft::new(fields).unwrap().validate(NameValidationScheme::Utf8).unwrap();
+    Process {
+        targets: TargetsSnapshot {
+            active: vec![active("x", "b:1", scraped), active("x", "a:1", None), active("a", "z:1", scraped)],
+            dropped: vec![dropped],
+            dropped_counts: [("x".to_owned(), 1), ("a".to_owned(), 0)].into(),
+        },
+        relabel_rules: [set, drop].map(rule).into(),
+        metadata: vec![family("a", "f", "F"), family("a", "g", "G"), family("b", "f", "F")],
+        ..Process::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_and_their_metadata_are_told() {
+    let (address, _) = start_process(MemoryStore::default(), ApiOptions::default(), scraping_process()).await;
+    let z = r#"{"discoveredLabels":{"__address__":"z:1","job":"a"},"labels":{"instance":"z:1","job":"a"},"scrapePool":"a","scrapeUrl":"http://z:1/metrics?a=1\u0026b=2","globalUrl":"http://z:1/metrics","lastError":"","lastScrape":"2023-11-14T22:20:00.25Z","lastScrapeDuration":0.0105,"health":"up","scrapeInterval":"15s","scrapeTimeout":"10s"}"#;
+    let c = r#"{"discoveredLabels":{"__address__":"c:1"},"scrapePool":"x"}"#;
+    let f = r#"{"target":{"instance":"a"},"metric":"f","type":"counter","help":"F","unit":"s"}"#;
+    for (target, expected) in [
+        ("targets?state=active&scrapePool=a", format!(r#"{{"activeTargets":[{z}],"droppedTargets":[],"droppedTargetCounts":null}}"#)),
+        ("targets?state=DROPPED", format!(r#"{{"activeTargets":[],"droppedTargets":[{c}],"droppedTargetCounts":{{"a":0,"x":1}}}}"#)),
+        ("scrape_pools", r#"{"scrapePools":["a","x"]}"#.to_owned()),
+        ("targets/metadata?limit=1", format!("[{f},{}]", f.replace("\"f\"", "\"g\"").replace('F', "G"))),
+        ("targets/metadata?limit=0", "[]".to_owned()),
+        ("targets/metadata?metric=g", r#"[{"target":{"instance":"a"},"type":"counter","help":"G","unit":"s"}]"#.to_owned()),
+        ("targets/metadata?match_target=%7Binstance%3D%22b%22%7D&metric=f", r#"[{"target":{"instance":"b"},"type":"counter","help":"F","unit":"s"}]"#.to_owned()),
+        ("metadata?limit_per_metric=1", r#"{"f":[{"type":"counter","unit":"s","help":"F"}],"g":[{"type":"counter","unit":"s","help":"G"}]}"#.to_owned()),
+        ("metadata?limit=1&metric=g", r#"{"g":[{"type":"counter","unit":"s","help":"G"}]}"#.to_owned()),
+        (
+            "targets/relabel_steps?scrapePool=x&labels=%7B%22job%22:%22b%22,%22zone%22:%22eu%22%7D",
+            r#"{"steps":[{"rule":{"source_labels":["zone"],"separator":";","regex":"(.*)","target_label":"region","replacement":"$1","action":"replace"},"output":{"job":"b","region":"eu","zone":"eu"},"keep":true},{"rule":{"source_labels":["job"],"separator":";","regex":"b","replacement":"$1","action":"drop"},"output":{},"keep":false}]}"#.to_owned(),
+        ),
+    ] {
+        let answer = get(address, &format!("/api/v1/{target}")).await.text();
+        assert_eq!(answer, format!("{{\"status\":\"success\",\"data\":{expected}}}"), "{target}");
+    }
+    let all: Value = serde_json::from_slice(&get(address, "/api/v1/targets").await.body).unwrap();
+    let urls: Vec<&str> =
+        all["data"]["activeTargets"].as_array().unwrap().iter().map(|t| t["globalUrl"].as_str().unwrap()).collect();
+    assert_eq!(
+        urls,
+        ["http://z:1/metrics", "http://b:1/metrics", "http://a:1/metrics"],
+        "by pool, then as they were given"
+    );
+    assert_eq!(all["data"]["activeTargets"][2]["lastScrape"], "0001-01-01T00:00:00Z");
+    let unknown = get(address, "/api/v1/targets/relabel_steps?scrapePool=nope&labels=%7B%7D").await.text();
+    assert!(unknown.contains(r#"error retrieving scrape config: scrape pool \"nope\" not found"#), "{unknown}");
 }

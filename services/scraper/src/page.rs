@@ -4,7 +4,8 @@
 use std::hash::{Hash, Hasher};
 
 use exposition::{
-    Entry, Format, LabelsError, LabelsScratch, Line, Outcome, ParseError, Parser, ScrapeCache, Series, Slot,
+    Entry, ExemplarText, Format, LabelsError, LabelsScratch, Line, Outcome, ParseError, Parser, ScrapeCache, Series,
+    Slot,
 };
 use exposition::{Sample, Staleness};
 use model::{Exemplar, Labels, Metadata, MetricType, SeriesId, TenantId, TimestampMs};
@@ -220,15 +221,23 @@ impl Reader<'_> {
     fn read(&mut self, page: &[u8], format: Format) -> Result<(), PageError> {
         let mut parser = Parser::new(format, page)?;
         loop {
-            match self.memory.cache.next(&mut parser)? {
+            let pushed = match self.memory.cache.next(&mut parser)? {
                 None => break,
-                Some(Line::Known { slot, sample, repeated }) => self.known(slot, sample, repeated)?,
-                Some(Line::Metadata(Entry::Comment(_))) => {}
-                Some(Line::Metadata(_)) => self.families_changed = true,
+                Some(Line::Known { slot, sample, repeated }) => self.known(slot, sample, repeated),
+                Some(Line::Metadata(Entry::Comment(_))) => None,
+                Some(Line::Metadata(_)) => {
+                    self.families_changed = true;
+                    None
+                }
                 Some(Line::New(series)) => {
                     let metric_type = series.metric_type();
-                    self.new_line(&series, Reading { format, metric_type })?;
+                    self.new_line(&series, Reading { format, metric_type })?
                 }
+            };
+            if let Some((id, timestamp)) = pushed
+                && let Some(text) = parser.exemplar()
+            {
+                self.exemplar(id, timestamp, &text);
             }
         }
         if self.is_over_limit() { Err(PageError::SampleLimit) } else { Ok(()) }
@@ -240,25 +249,22 @@ impl Reader<'_> {
     }
 
     #[inline]
-    fn timestamp(&self, sample: &Sample<'_>) -> Option<i64> {
+    fn timestamp(&self, sample: &Sample) -> Option<i64> {
         sample.timestamp.filter(|_| self.context.rules.job.config.honor_timestamps).map(|t| t.0)
     }
 
+    /// The series and the time written at it, if the sample was taken.
     #[inline]
-    fn known(&mut self, slot: Slot, sample: Sample<'_>, repeated: bool) -> Result<(), PageError> {
+    fn known(&mut self, slot: Slot, sample: Sample, repeated: bool) -> Option<(SeriesId, Option<i64>)> {
         self.counts.scraped += 1;
-        let Kept::Series { id, .. } = *self.memory.cache.get(slot) else { return Ok(()) };
+        let Kept::Series { id, .. } = *self.memory.cache.get(slot) else { return None };
         self.counts.post_relabel += 1;
         let timestamp = self.timestamp(&sample);
         if repeated && timestamp.is_none() {
             self.counts.duplicates += 1;
-        } else {
-            let pushed = self.push(id, timestamp, sample.value, REMEMBERED);
-            if pushed && sample.exemplar.is_some() {
-                self.exemplar(id, timestamp, &sample);
-            }
+            return None;
         }
-        Ok(())
+        self.push(id, timestamp, sample.value, REMEMBERED).then_some((id, timestamp))
     }
 
     /// Takes a sample unless it is one too many or out of bounds. Returns whether it did.
@@ -280,13 +286,17 @@ impl Reader<'_> {
         true
     }
 
-    fn new_line(&mut self, series: &Series<'_>, reading: Reading) -> Result<(), PageError> {
+    fn new_line(
+        &mut self,
+        series: &Series<'_>,
+        reading: Reading,
+    ) -> Result<Option<(SeriesId, Option<i64>)>, PageError> {
         self.counts.scraped += 1;
         series.labels(&mut self.memory.labels)?;
         let labels = self.memory.labels.to_labels()?;
         let Some(labels) = self.context.rules.apply(&labels)? else {
             self.memory.cache.remember(series, Kept::Dropped)?;
-            return Ok(());
+            return Ok(None);
         };
         let id = SeriesId::compute(self.context.tenant, &labels, &mut self.memory.id_scratch);
         self.counts.post_relabel += 1;
@@ -296,16 +306,13 @@ impl Reader<'_> {
             self.rows.fresh.push(labels);
             self.memory.cache.remember(series, Kept::Series { id, reading })?;
             self.counts.series_added += 1;
-            if series.sample.exemplar.is_some() {
-                self.exemplar(id, timestamp, &series.sample);
-            }
+            return Ok(Some((id, timestamp)));
         }
-        Ok(())
+        Ok(None)
     }
 
     #[cold]
-    fn exemplar(&mut self, id: SeriesId, timestamp: Option<i64>, sample: &Sample<'_>) {
-        let Some(text) = sample.exemplar else { return };
+    fn exemplar(&mut self, id: SeriesId, timestamp: Option<i64>, text: &ExemplarText<'_>) {
         let at = text.timestamp.map_or(timestamp.unwrap_or(self.context.at.0), |t| t.0);
         // One that cannot be is left out and the sample stays, as in Prometheus.
         if let Ok(exemplar) = text.to_exemplar(&mut self.memory.exemplar_labels)

@@ -153,6 +153,13 @@ impl Scraper {
         self.pools.lock().keys().cloned().collect()
     }
 
+    /// The `relabel_configs` of a job; `None` where there is no such job.
+    pub fn relabel_rules(&self, job: &str) -> Option<Vec<relabel::Rule>> {
+        let pool = self.pools.lock().get(job).cloned()?;
+        let settings = pool.lock().settings().clone();
+        Some(settings.relabel.clone())
+    }
+
     /// Metadata of the targets whose labels `wanted` takes.
     pub fn metadata(&self, wanted: impl Fn(&Labels) -> bool) -> Vec<TargetMetadata> {
         let pools: Vec<Arc<Mutex<Pool>>> = self.pools.lock().values().cloned().collect();

@@ -18,8 +18,8 @@ use super::result::ResultJson;
 
 /// What an endpoint answers.
 pub(crate) enum Answer {
-    /// The member `data`, as JSON.
-    Data { json: Vec<u8>, warnings: Vec<String> },
+    /// Data in their envelope.
+    Data(Vec<u8>),
     /// The value of a query, to be written piece by piece.
     Result(Box<ResultJson>),
     /// 204.
@@ -34,9 +34,10 @@ impl Answer {
 
     /// Data that `put` writes, and warnings.
     pub(crate) fn with_warnings(warnings: Vec<String>, put: impl FnOnce(&mut Vec<u8>)) -> Answer {
-        let mut json = Vec::new();
+        let mut json = b"{\"status\":\"success\",\"data\":".to_vec();
         put(&mut json);
-        Answer::Data { json, warnings }
+        put_envelope_end(&mut json, &warnings, &[]);
+        Answer::Data(json)
     }
 }
 
@@ -171,21 +172,15 @@ pub(crate) async fn respond(result: ApiResult, encoding: Encoding, pool: &Comput
             let Some(body) = stream_result(outgoing, pool.clone()).await else { return failed() };
             return json_response(StatusCode::OK, encoding, body);
         }
-        Ok(Answer::Data { json, warnings }) => {
-            let mut body = Vec::with_capacity(json.len() + 64);
-            body.extend_from_slice(b"{\"status\":\"success\",\"data\":");
-            body.extend_from_slice(&json);
-            put_envelope_end(&mut body, &warnings, &[]);
-            (StatusCode::OK, body)
-        }
+        Ok(Answer::Data(json)) => (StatusCode::OK, json),
         Err(error) => {
             let status = StatusCode::from_u16(error.error_type.status());
             (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error_json(&error))
         }
     };
     let inline = encoding == Encoding::Identity || json.len() <= INLINE_BYTES_MAX;
-    let compress = move || Compressor::new(encoding).push(json, More::Ends);
-    let body = if inline { Some(compress()) } else { pool.run(compress).await };
+    let packed = move || compress(json, encoding);
+    let body = if inline { Some(packed()) } else { pool.run(packed).await };
     match body {
         Some(Ok(body)) => json_response(status, encoding, Body::from(body)),
         Some(Err(_)) | None => failed(),
@@ -224,6 +219,25 @@ fn json_response(status: StatusCode, encoding: Encoding, body: Body) -> Response
     if let Some(encoding) = encoding.header() {
         headers.insert(header::CONTENT_ENCODING, encoding);
     }
+    response
+}
+
+/// A whole body, compressed.
+pub(crate) fn compress(body: Vec<u8>, encoding: Encoding) -> std::io::Result<Vec<u8>> {
+    Compressor::new(encoding).push(body, More::Ends)
+}
+
+/// A compressed page that depends on `Accept-Encoding`.
+pub(crate) fn page(content_type: String, encoding: Encoding, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    if let Ok(content_type) = HeaderValue::try_from(content_type) {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    if let Some(encoding) = encoding.header() {
+        headers.insert(header::CONTENT_ENCODING, encoding);
+    }
+    vary_by_encoding(headers);
     response
 }
 

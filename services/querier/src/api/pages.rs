@@ -25,7 +25,7 @@ pub(crate) fn routes(api: &Arc<Api>) -> Router {
         .route("/metrics", page(api, GET, |api, _| metrics(api)))
         .route("/version", page(api, GET, |api, _| version(api)))
         .route("/-/healthy", page(api, GET_HEAD, |_, request| state(request, "Prometheus Server is Healthy.\n")))
-        .route("/-/ready", page(api, GET_HEAD, |api, request| ready(api, request)))
+        .route("/-/ready", page(api, GET_HEAD, ready))
         .route("/-/reload", steer(api, Action::Reload))
         .route("/-/quit", steer(api, Action::Quit))
 }

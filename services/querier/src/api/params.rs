@@ -141,9 +141,53 @@ fn unescape(escaped: &str) -> Option<String> {
     Some(out)
 }
 
+/// Reads a form of any bytes, every parameter in every way.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let form = Form::parse("/", &String::from_utf8_lossy(bytes), Some(bytes));
+    for name in ["time", "start", "limit", "step"] {
+        let refused = [
+            time(&form, name).err(),
+            optional_time(&form, name).err(),
+            duration_ns(&form, name).err(),
+            number(&form, name, "refused").err(),
+        ];
+        assert!(refused.iter().flatten().all(|e| !e.text.is_empty()));
+    }
+    let read =
+        [start_and_end(&form).err(), timeout(&form, Duration::MAX).err(), lookback(&form).err(), limit(&form).err()];
+    assert!(read.iter().flatten().all(|e| !e.text.is_empty()));
+    if let Ok((start, end)) = start_and_end(&form) {
+        range(start, end);
+    }
+    if let Ok(sets) = matcher_sets(&form) {
+        assert!(sets.iter().all(|set| !set.is_empty()));
+    }
+    unescape_label_name(&String::from_utf8_lossy(form.get("time")));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_bytes_are_parameters_or_errors() {
+        let seeds = [
+            "time=1.5&start=2015-07-01T20:10:51.781Z&end=1e300&limit=5&step=1h30m&timeout=NaN&lookback_delta=-5m",
+            "match[]=up%7Ba%3D~%22b%22%7D&match[]=%ff&start=-Inf&end=9223372036854775808&time=U__a_2e_b",
+        ];
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        for i in 0..2000 {
+            let mut bytes = seeds[i % 2].as_bytes().to_vec();
+            for _ in 0..=i % 4 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                let at = usize::try_from(state % bytes.len() as u64).unwrap();
+                bytes[at] = state.to_be_bytes()[0];
+            }
+            fuzz(&bytes);
+        }
+    }
 
     #[test]
     fn escaped_names_are_decoded_and_others_stay() {

@@ -41,7 +41,7 @@ pub(crate) async fn series(api: &Api, form: &Form) -> ApiResult {
         let warnings = if truncated { vec![TRUNCATED.to_owned()] } else { Vec::new() };
         Answer::with_warnings(warnings, |out| put_list(out, b"[]", &found, put_labels))
     };
-    api.evaluator.pool().run(sort).await.ok_or_else(|| ApiError::internal("listing the series failed inside"))
+    api.compute(sort).await
 }
 
 /// Adds the labels of at most `wanted` series.
@@ -75,7 +75,7 @@ pub(crate) async fn names(api: &Api, form: &Form) -> ApiResult {
     let limit = params::limit(form)?;
     let query = label_query(form)?;
     let found = api.evaluator.store().label_names(query).await?;
-    Ok(texts(found.values, found.warnings, limit))
+    texts(api, found.values, found.warnings, limit).await
 }
 
 /// `label/<name>/values`
@@ -92,7 +92,7 @@ pub(crate) async fn values(api: &Api, form: &Form) -> ApiResult {
     let limit = params::limit(form)?;
     let query = label_query(form)?;
     let found = api.evaluator.store().label_values(&name, query).await?;
-    Ok(texts(found.values, found.warnings, limit))
+    texts(api, found.values, found.warnings, limit).await
 }
 
 fn label_query(form: &Form) -> Result<LabelQuery, ApiError> {
@@ -107,10 +107,11 @@ fn touching(start: ApiTime, end: ApiTime) -> TimeRange {
     if end.millis() < start.millis() { params::range(end, start) } else { params::range(start, end) }
 }
 
-fn texts(mut values: Vec<String>, mut warnings: Vec<String>, limit: Option<usize>) -> Answer {
+async fn texts(api: &Api, mut values: Vec<String>, mut warnings: Vec<String>, limit: Option<usize>) -> ApiResult {
     if let Some(limit) = limit.filter(|limit| values.len() > *limit) {
         values.truncate(limit);
         warnings.push(TRUNCATED.to_owned());
     }
-    Answer::with_warnings(warnings, |out| put_texts(out, &values))
+    let write = move || Answer::with_warnings(warnings, |out| put_texts(out, &values));
+    api.compute(write).await
 }

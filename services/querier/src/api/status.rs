@@ -103,7 +103,7 @@ pub(crate) fn put_build_info(api: &Api, out: &mut Vec<u8>) {
 }
 
 /// `status/tsdb`
-pub(crate) fn tsdb(api: &Api, form: &Form) -> ApiResult {
+pub(crate) async fn tsdb(api: &Api, form: &Form) -> ApiResult {
     const REFUSED: &str = "limit must be a positive number";
     const LIMIT_MAX: usize = 10_000;
     const LIMIT_DEFAULT: usize = 10;
@@ -114,7 +114,9 @@ pub(crate) fn tsdb(api: &Api, form: &Form) -> ApiResult {
     if limit > LIMIT_MAX {
         return Err(ApiError::bad_data(format!("limit must not exceed {LIMIT_MAX}")));
     }
-    let status = source(api).tsdb(&TenantId::anonymous(), limit);
+    let source = source(api).clone();
+    // Counting goes over all labels.
+    let status = api.compute(move || source.tsdb(&TenantId::anonymous(), limit)).await?;
     // Where there is no sample, Prometheus' bounds are the wrong way round.
     let head = [
         ("numSeries", Member::Uint(status.series_count)),

@@ -140,15 +140,20 @@ fn put_target_metadata(out: &mut Vec<u8>, of: &TargetMetadata, names_family: boo
         put_member(out, "metric", &of.family);
     }
     out.push(b',');
-    put_metadata_members(out, &of.metadata);
+    out.extend_from_slice(b"\"type\":");
+    put_text(out, of.metadata.metric_type.as_str());
+    put_member(out, "help", &of.metadata.help);
+    put_member(out, "unit", &of.metadata.unit);
     out.push(b'}');
 }
 
-fn put_metadata_members(out: &mut Vec<u8>, metadata: &Metadata) {
-    out.extend_from_slice(b"\"type\":");
+/// The order is another one than under `targets/metadata`.
+fn put_metadata(out: &mut Vec<u8>, metadata: &Metadata) {
+    out.extend_from_slice(b"{\"type\":");
     put_text(out, metadata.metric_type.as_str());
-    put_member(out, "help", &metadata.help);
     put_member(out, "unit", &metadata.unit);
+    put_member(out, "help", &metadata.help);
+    out.push(b'}');
 }
 
 /// `metadata`
@@ -166,11 +171,7 @@ pub(crate) fn metadata(api: &Api, form: &Form) -> ApiResult {
         put_list(out, b"{}", found.iter().take(families_max), |out, (family, all)| {
             put_text(out, family);
             out.push(b':');
-            put_list(out, b"[]", all.iter().take(per_family_max), |out, metadata| {
-                out.push(b'{');
-                put_metadata_members(out, metadata);
-                out.push(b'}');
-            });
+            put_list(out, b"[]", all.iter().take(per_family_max), put_metadata);
         });
     }))
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
-use model::{Metadata, TenantId};
+use model::{Labels, Metadata, TenantId};
 use querier::{
     BuildInfo, Lifecycle, MetadataSource, Notification, Readiness, RuntimeInfo, StatusSource, TargetMetadata,
     TargetSource, TargetsSnapshot, TsdbStatus, WalReplay,
@@ -14,8 +14,11 @@ use relabel::Rule;
 
 #[derive(Default)]
 pub(crate) struct Process {
-    stopping: AtomicBool,
-    reload_error: Mutex<Option<String>>,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) reload_error: Mutex<Option<String>>,
+    pub(crate) targets: TargetsSnapshot,
+    pub(crate) relabel_rules: Vec<Rule>,
+    pub(crate) metadata: Vec<TargetMetadata>,
 }
 
 impl Process {
@@ -26,31 +29,39 @@ impl Process {
 
 impl TargetSource for Process {
     fn targets(&self) -> TargetsSnapshot {
-        TargetsSnapshot::default()
+        self.targets.clone()
     }
 
     fn scrape_pools(&self) -> Vec<String> {
-        Vec::new()
+        self.targets.dropped_counts.keys().rev().cloned().collect()
     }
 
-    fn relabel_rules(&self, _scrape_pool: &str) -> Option<Vec<Rule>> {
-        None
+    fn relabel_rules(&self, scrape_pool: &str) -> Option<Vec<Rule>> {
+        self.targets.dropped_counts.contains_key(scrape_pool).then(|| self.relabel_rules.clone())
     }
 
-    fn metadata(&self, _family: Option<&str>) -> Vec<TargetMetadata> {
-        Vec::new()
+    fn metadata(&self, family: Option<&str>) -> Vec<TargetMetadata> {
+        self.metadata.iter().filter(|m| family.is_none_or(|f| f == m.family)).cloned().collect()
     }
 }
 
 impl MetadataSource for Process {
-    fn metadata(&self, _tenant: &TenantId, _family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
-        BTreeMap::new()
+    fn metadata(&self, _tenant: &TenantId, family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
+        let mut families: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
+        for m in TargetSource::metadata(self, family) {
+            families.entry(m.family).or_default().push(m.metadata);
+        }
+        families
     }
 }
 
 impl StatusSource for Process {
     fn config_yaml(&self) -> String {
         "global: {}\n".to_owned()
+    }
+
+    fn external_labels(&self) -> Labels {
+        Labels::from_pairs([("cluster", "golden")]).unwrap()
     }
 
     fn flags(&self) -> BTreeMap<String, String> {

@@ -1,0 +1,55 @@
+//! Metrics of the process and the head, read when `/metrics` is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ingester::Ingester;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use server::{Metrics, ProcessStats};
+
+struct Process {
+    ingester: Arc<Ingester>,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Process")
+    }
+}
+
+/// Registers them.
+pub(crate) fn register(metrics: &Metrics, ingester: &Arc<Ingester>) {
+    let process = Process { ingester: ingester.clone() };
+    metrics.register(|r| r.register_collector(Box::new(process)));
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let stats = ProcessStats::read();
+        let (head, status) = (self.ingester.head().stats(), self.ingester.status());
+        let mut gauge = |name: &str, help: &str, value: u64| {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        gauge("process_resident_memory_bytes", "Resident memory", stats.resident_bytes)?;
+        gauge("process_virtual_memory_bytes", "Virtual memory", stats.virtual_bytes)?;
+        gauge("process_open_fds", "Open file descriptors", stats.open_fds)?;
+        gauge("prometheus_tsdb_head_series", "Series in the head", head.series_count)?;
+        gauge("prometheus_tsdb_head_chunks", "Chunks in the head", head.chunk_count)?;
+        gauge("narthex_ingester_log_position", "Number of the last record applied", status.applied)?;
+        let in_flight = status.in_flight_bytes as u64;
+        gauge("narthex_ingester_in_flight_bytes", "Bytes of batches that are not acknowledged yet", in_flight)?;
+        let failing = u64::from(status.log_failure.is_some());
+        gauge("narthex_ingester_log_failing", "1 while the log takes no samples", failing)?;
+        let cpu = ConstCounter::new(stats.cpu_seconds);
+        let help = "Processor time used by user and system";
+        cpu.encode(encoder.encode_descriptor("process_cpu_seconds", help, None, cpu.metric_type())?)?;
+        let appended = ConstCounter::new(head.appended_samples);
+        let help = "Samples applied to the head since the start";
+        let name = "prometheus_tsdb_head_samples_appended";
+        appended.encode(encoder.encode_descriptor(name, help, None, appended.metric_type())?)
+    }
+}
