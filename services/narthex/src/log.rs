@@ -1,5 +1,7 @@
 //! Messages to standard error.
 
+use std::io::IsTerminal;
+
 use tracing::Level;
 
 use crate::flags::{LogFormat, LogLevel};
@@ -16,6 +18,7 @@ pub(crate) fn init(level: LogLevel, format: LogFormat) {
     let filter = format!("warn,{}", OURS.map(|name| format!("{name}={level}")).join(","));
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_target(false);
     match format {

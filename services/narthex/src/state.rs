@@ -9,7 +9,7 @@ use config::Config;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ingester::Ingester;
-use model::{Matcher, Metadata, TenantId, TimeRange, TimestampMs};
+use model::{Labels, Matcher, Metadata, TenantId, TimeRange, TimestampMs};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -175,6 +175,10 @@ impl StatusSource for State {
         self.flags.as_map()
     }
 
+    fn external_labels(&self) -> Labels {
+        self.config.load().global.external_labels.clone()
+    }
+
     fn runtime_info(&self) -> RuntimeInfo {
         let loaded = self.loaded.lock();
         let recovery = self.ingester.recovery();
@@ -186,7 +190,7 @@ impl StatusSource for State {
             reload_config_success: loaded.success,
             last_config_time: loaded.at,
             corruption_count: recovery.lost.len() as u64 + u64::from(recovery.torn_bytes > 0),
-            task_count: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
+            task_count: tokio::runtime::Handle::try_current().map_or(0, |h| h.metrics().num_alive_tasks() as u64),
             threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
             memory_limit_bytes: i64::MAX,
             storage_retention: configuration::retention(&self.config.load()).map_or(String::new(), |r| r.to_string()),
