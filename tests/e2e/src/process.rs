@@ -127,10 +127,29 @@ impl Process {
 
     /// Resident bytes that are no file's.
     pub fn rss_anon(&self) -> Result<u64> {
+        self.memory("RssAnon:")
+    }
+
+    /// Resident bytes.
+    pub fn rss(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most bytes that were resident since [`Process::forget_rss_peak`].
+    pub fn rss_peak(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Lets the peak of resident bytes be what is resident now. Source: proc_pid_clear_refs(5).
+    pub fn forget_rss_peak(&self) -> Result<()> {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").context("write clear_refs")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
-        let kb: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("RssAnon: {line}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).with_context(|| format!("no {field}"))?;
+        let kb: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("{field} {line}"))?;
         Ok(kb << 10)
     }
 
