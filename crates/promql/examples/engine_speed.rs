@@ -1,4 +1,5 @@
-//! How fast the engine is over generated counters: `engine_speed [series] [what]`. Prints time per sample and per step.
+//! How fast the engine is over generated counters: `engine_speed [series] [query] [jitter in ms]`. Prints time per sample and
+//! per step. Without jitter samples stand at even times, as scrapers write them.
 #![expect(clippy::print_stdout, reason = "a program that prints")]
 
 use std::time::Instant;
@@ -15,7 +16,7 @@ use storage::{Chunk, ChunkEncoding, Series};
 const SAMPLES: usize = 480;
 const INTERVAL_MS: i64 = 15_000;
 
-fn series(n: usize) -> Series {
+fn series(n: usize, jitter_ms: i64) -> Series {
     let instance = format!("host-{n}:9100");
     let job = format!("job-{}", n % 17);
     let labels = Labels::from_pairs([
@@ -39,7 +40,7 @@ fn series(n: usize) -> Series {
         let mut encoder = XorEncoder::new();
         let first = (part * 120) as i64;
         for i in first..first + 120 {
-            let jitter = (random() % 20) as i64;
+            let jitter = (random() % 1000) as i64 * jitter_ms / 1000;
             value += (random() % 50) as f64;
             if random() % 2000 == 0 {
                 value = 0.0;
@@ -87,10 +88,19 @@ fn aggregate(op: AggregateOp, by: &[&str], inner: Expr) -> Expr {
     expr(ExprKind::Aggregate(Aggregate { op, expr: Box::new(inner), param: None, grouping }))
 }
 
+/// Anonymous resident memory of the process.
+fn anonymous_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
 fn main() {
     let mut args = std::env::args().skip(1);
     let count: usize = args.next().and_then(|a| a.parse().ok()).unwrap_or(20_000);
-    let all: Vec<Series> = (0..count).map(series).collect();
+    let wanted = args.next();
+    let jitter_ms: i64 = args.next().and_then(|a| a.parse().ok()).unwrap_or(0);
+    let all: Vec<Series> = (0..count).map(|n| series(n, jitter_ms)).collect();
     let queries: Vec<(&str, Expr)> = vec![
         ("sum(rate)", aggregate(AggregateOp::Sum, &[], over_time("rate"))),
         ("sum by (job) (rate)", aggregate(AggregateOp::Sum, &["job"], over_time("rate"))),
@@ -103,10 +113,10 @@ fn main() {
         ("sum(deriv)", aggregate(AggregateOp::Sum, &[], over_time("deriv"))),
         ("rate", over_time("rate")),
     ];
-    let wanted = args.next();
     for (name, query) in queries.iter().filter(|(name, _)| wanted.as_deref().is_none_or(|w| w == *name)) {
         let end = TimestampMs((SAMPLES as i64 - 1) * INTERVAL_MS);
         let params = QueryParams::range(TimestampMs(0), end, DurationMs(INTERVAL_MS));
+        let before = anonymous_kib();
         let started = Instant::now();
         let planned = plan(query, params).expect("the query is good");
         let mut worker = planned.worker(0);
@@ -117,11 +127,12 @@ fn main() {
         let elapsed = started.elapsed();
         let decoded = result.stats.samples_decoded as f64;
         println!(
-            "{name:24} {:8.1} ms   {:6.2} ns/sample   {:6.2} ns/step   peak {} samples",
+            "{name:24} {:8.1} ms   {:6.2} ns/sample   {:6.2} ns/step   held {} samples   anonymous memory +{} KiB",
             elapsed.as_secs_f64() * 1e3,
             elapsed.as_secs_f64() * 1e9 / decoded,
             elapsed.as_secs_f64() * 1e9 / (count * SAMPLES) as f64,
             result.stats.held_samples,
+            anonymous_kib().saturating_sub(before),
         );
     }
 }

@@ -20,6 +20,7 @@ mod eval;
 mod format;
 mod histogram;
 mod invariant;
+mod lanes;
 mod limits;
 mod load;
 mod map;

@@ -76,7 +76,12 @@ pub struct Evaluated {
     pub result: QueryResult,
     /// Times.
     pub timings: Timings,
+    /// What could not be asked, in words for `warnings`.
+    pub missing: Vec<String>,
 }
+
+/// How often a query is begun again because something in the store turned out to be unreadable and was set aside.
+const ATTEMPTS_MAX: usize = 4;
 
 /// Interrupts the query when the caller goes away.
 struct CancelOnDrop(Interrupt);
@@ -124,23 +129,52 @@ impl Evaluator {
         let queued = tokio::time::timeout_at(deadline, self.running.acquire()).await;
         let _permit = queued.map_err(|_| EvaluateError::TimedOut { stage: "query queue" })?;
         let started = Instant::now();
+        let again = params.clone();
         let plan = Arc::new(engine::plan(expr, params)?);
         let planned = Instant::now();
         if planned >= deadline {
             // The runtime's timer is not that fine.
             return Err(EvaluateError::TimedOut { stage: "expression evaluation" });
         }
-        match tokio::time::timeout_at(deadline, self.run(tenant, plan)).await {
+        match tokio::time::timeout_at(deadline, self.run_past_damage(tenant, expr, plan, &again)).await {
             Ok(result) => {
+                let (result, missing) = result?;
                 let timings =
                     Timings { queue: started - asked, preparation: planned - started, evaluation: planned.elapsed() };
-                Ok(Evaluated { result: result?, timings })
+                Ok(Evaluated { result, timings, missing })
             }
             Err(_) => {
                 interrupt.time_out();
                 Err(EvaluateError::TimedOut { stage: "expression evaluation" })
             }
         }
+    }
+
+    /// Runs the plan; what turns out to be unreadable is set aside by its store, and the rest is asked again. The answer says what
+    /// is missing.
+    async fn run_past_damage(
+        &self,
+        tenant: &TenantId,
+        expr: &Expr,
+        plan: Arc<Plan>,
+        params: &QueryParams,
+    ) -> Result<(QueryResult, Vec<String>), EvaluateError> {
+        let ranges: Vec<_> = plan.leaves().iter().map(|leaf| leaf.range).collect();
+        let mut plan = plan;
+        for attempt in 1.. {
+            match self.run(tenant, plan).await {
+                Err(EvaluateError::Select(SelectError::Unreadable { .. })) if attempt < ATTEMPTS_MAX => {}
+                done => {
+                    let mut missing: Vec<String> =
+                        ranges.iter().flat_map(|range| self.store.missing(tenant, *range)).collect();
+                    missing.sort();
+                    missing.dedup();
+                    return Ok((done?, missing));
+                }
+            }
+            plan = Arc::new(engine::plan(expr, params.clone())?);
+        }
+        Err(EvaluateError::Panicked)
     }
 
     async fn run(&self, tenant: &TenantId, plan: Arc<Plan>) -> Result<QueryResult, EvaluateError> {

@@ -222,15 +222,17 @@ pub struct Notification {
 pub trait StatusSource: Send + Sync + 'static {
     /// The configuration as YAML, defaults filled in, secrets hidden.
     fn config_yaml(&self) -> String;
-    /// The configuration's external labels, which federation adds.
-    fn external_labels(&self) -> Labels;
+    /// The configuration's external labels, which federation adds. None where the role has no configuration.
+    fn external_labels(&self) -> Labels {
+        Labels::empty()
+    }
     /// All flags.
     fn flags(&self) -> BTreeMap<String, String>;
     /// The process.
     fn runtime_info(&self) -> RuntimeInfo;
     /// The build.
     fn build_info(&self) -> BuildInfo;
-    /// The newest data; rankings of at most `limit` entries.
+    /// The newest data; rankings of at most `limit` entries. Called on a compute thread.
     fn tsdb(&self, tenant: &TenantId, limit: usize) -> TsdbStatus;
     /// Recovery at the start.
     fn wal_replay(&self) -> WalReplay;

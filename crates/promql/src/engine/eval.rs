@@ -135,13 +135,21 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The rows of a node. Without delayed name removal their names are dropped where they are to be.
+    #[inline(never)]
     fn rows(&mut self, node: &Node) -> Result<Vec<Row>, QueryError> {
         self.plan.params.interrupt.check()?;
         match node {
             Node::Pipeline(at) => self.pipeline_rows(*at),
             Node::Deferred { pipeline, source, grid, unique } => self.deferred(*pipeline, source, *grid, *unique),
-            Node::Map { input, from, step } => self.map(input, *from, step),
-            Node::Reduce { input, spec, grid } => self.reduce(input, spec, *grid),
+            // Inputs are evaluated here, so that deep expressions need little stack.
+            Node::Map { input, from, step } => {
+                let rows = self.rows(input)?;
+                self.map(rows, *from, step)
+            }
+            Node::Reduce { input, spec, grid } => {
+                let rows = self.rows(input)?;
+                self.reduce(rows, spec, *grid)
+            }
             Node::Vector(scalar, n) => {
                 let scalar = self.resolve(scalar)?;
                 self.plan.budget.glance_columns(*n)?;
@@ -152,8 +160,16 @@ impl<'a> Evaluator<'a> {
                 self.load = Load::stepwise(&[Load::numbers(*n)], Count::of_rows(&rows));
                 Ok(rows)
             }
-            Node::Binary(node) => self.binary(node),
-            Node::Histogram(node) => self.histogram(node),
+            Node::Binary(node) => {
+                let lhs = self.rows(&node.lhs)?;
+                let left = self.load;
+                let rhs = self.rows(&node.rhs)?;
+                self.binary(node, left, lhs, rhs)
+            }
+            Node::Histogram(node) => {
+                let rows = self.rows(&node.input)?;
+                self.histogram(node, rows)
+            }
             Node::Sort { input, by, descending } => {
                 let mut rows = self.rows(input)?;
                 rows.retain(|row| any_present(&row.values));
@@ -170,6 +186,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    #[inline(never)]
     fn pipeline_rows(&mut self, at: usize) -> Result<Vec<Row>, QueryError> {
         let pipeline = &self.plan.planned.pipelines[at];
         self.load = self.pipeline_loads[at];
@@ -181,6 +198,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Runs a source that waited for numbers over the series that were kept for it.
+    #[inline(never)]
     fn deferred(
         &mut self,
         pipeline: usize,
@@ -229,8 +247,8 @@ impl<'a> Evaluator<'a> {
         Ok(rows)
     }
 
-    fn map(&mut self, input: &Node, from: Grid, step: &Step) -> Result<Vec<Row>, QueryError> {
-        let rows = self.rows(input)?;
+    #[inline(never)]
+    fn map(&mut self, rows: Vec<Row>, from: Grid, step: &Step) -> Result<Vec<Row>, QueryError> {
         let load = self.load;
         let op = self.resolve_op(&step.op)?;
         let mut window = 0;
@@ -271,8 +289,8 @@ impl<'a> Evaluator<'a> {
         Ok(out)
     }
 
-    fn reduce(&mut self, input: &Node, spec: &SinkSpec, grid: Grid) -> Result<Vec<Row>, QueryError> {
-        let rows = self.rows(input)?;
+    #[inline(never)]
+    fn reduce(&mut self, rows: Vec<Row>, spec: &SinkSpec, grid: Grid) -> Result<Vec<Row>, QueryError> {
         let load = self.load;
         let spec = match spec {
             SinkSpec::Aggregate { op, groups, param } => {
@@ -298,10 +316,8 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn binary(&mut self, node: &BinaryNode) -> Result<Vec<Row>, QueryError> {
-        let lhs = self.rows(&node.lhs)?;
-        let left = self.load;
-        let rhs = self.rows(&node.rhs)?;
+    #[inline(never)]
+    fn binary(&mut self, node: &BinaryNode, left: Load, lhs: Vec<Row>, rhs: Vec<Row>) -> Result<Vec<Row>, QueryError> {
         let right = self.load;
         let held = held_by(&lhs) + held_by(&rhs);
         let mut join = Join {
@@ -317,8 +333,8 @@ impl<'a> Evaluator<'a> {
         Ok(rows)
     }
 
-    fn histogram(&mut self, node: &HistogramNode) -> Result<Vec<Row>, QueryError> {
-        let rows = self.rows(&node.input)?;
+    #[inline(never)]
+    fn histogram(&mut self, node: &HistogramNode, rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
         let mut loads = vec![self.load];
         let numbers = match &node.function {
             HistogramFn::Quantile(..) => 1,
@@ -344,6 +360,7 @@ impl<'a> Evaluator<'a> {
         if delayed && node.grid.count == 1 { Ok(rows) } else { merge_rows(rows) }
     }
 
+    #[inline(never)]
     fn warn(&mut self, warning: &Warning) -> Result<(), QueryError> {
         match warning {
             Warning::Sort(pos) => self.annotations.sort_in_range_query(*pos),
@@ -395,6 +412,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The number, known.
+    #[inline(never)]
     fn resolve(&mut self, scalar: &Scalar) -> Result<Scalar, QueryError> {
         let Scalar::Late(node) = scalar else { return Ok(scalar.clone()) };
         if let Some(known) = self.late.get(&Arc::as_ptr(node)) {

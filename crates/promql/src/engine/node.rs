@@ -231,11 +231,11 @@ pub(crate) enum Node {
     /// What the sink of a pipeline made.
     Pipeline(usize),
     /// A source that had to wait for numbers, over the series that a pipeline kept.
-    Deferred { pipeline: usize, source: Source, grid: Grid, unique: Option<Uniqueness> },
+    Deferred { pipeline: usize, source: Box<Source>, grid: Grid, unique: Option<Uniqueness> },
     /// An operation on each row.
-    Map { input: Box<Node>, from: Grid, step: Step },
+    Map { input: Box<Node>, from: Grid, step: Box<Step> },
     /// A sink over rows.
-    Reduce { input: Box<Node>, spec: SinkSpec, grid: Grid },
+    Reduce { input: Box<Node>, spec: Box<SinkSpec>, grid: Grid },
     /// `vector(s)`
     Vector(Scalar, usize),
     /// Two vectors.
@@ -265,8 +265,8 @@ pub(crate) enum Warning {
 #[derive(Clone, Debug)]
 pub(crate) struct BinaryNode {
     pub(crate) op: BinaryOp,
-    pub(crate) lhs: Node,
-    pub(crate) rhs: Node,
+    pub(crate) lhs: Box<Node>,
+    pub(crate) rhs: Box<Node>,
     pub(crate) matching: VectorMatching,
     pub(crate) return_bool: bool,
     pub(crate) grid: Grid,

@@ -19,7 +19,8 @@ use super::sink::selects_rows;
 use super::window::{WindowEnd, WindowSpec};
 use super::{Leaf, QueryParams};
 use crate::ast::{
-    Aggregate, AggregateOp, AtModifier, Binary, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorSelector,
+    Aggregate, AggregateOp, AtModifier, Binary, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorMatching,
+    VectorSelector,
 };
 
 /// A planned query.
@@ -42,8 +43,8 @@ struct Built {
 }
 
 enum BuiltKind {
-    Stream(Pipeline),
-    Node(Node),
+    Stream(Box<Pipeline>),
+    Node(Box<Node>),
 }
 
 /// Where in the query an expression stands.
@@ -129,7 +130,7 @@ impl Planner<'_> {
         match node {
             Node::Sort { .. } => true,
             Node::Pipeline(at) => matches!(self.pipelines[*at].sink, SinkSpec::TopK { .. }),
-            Node::Reduce { spec, .. } => matches!(spec, SinkSpec::TopK { .. }),
+            Node::Reduce { spec, .. } => matches!(**spec, SinkSpec::TopK { .. }),
             Node::Map { input, .. } | Node::Also(_, input) => self.is_ordered(input),
             Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) => false,
         }
@@ -146,10 +147,12 @@ impl Planner<'_> {
         Ok(self.map(built, MapOp::Repeat(grid.count), grid, Changes::Nothing))
     }
 
+    #[inline(never)]
     fn vector_each(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         match &expr.kind {
             ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Value),
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid, scope),
+            ExprKind::Binary(binary) if binary.matching.is_some() => self.join(expr, binary, grid, scope),
             ExprKind::Binary(binary) => self.binary(expr, binary, grid, scope),
             ExprKind::Call(call) => self.call(expr, call, grid, scope),
             ExprKind::Paren(inner) => self.vector(inner, grid, scope),
@@ -185,6 +188,7 @@ impl Planner<'_> {
         }
     }
 
+    #[inline(never)]
     fn instant(
         &mut self,
         selector: &VectorSelector,
@@ -207,6 +211,7 @@ impl Planner<'_> {
     }
 
     /// A pipeline from storage.
+    #[inline(never)]
     fn stream(
         &mut self,
         matchers: Vec<Matcher>,
@@ -231,12 +236,12 @@ impl Planner<'_> {
             counts: scope.counts,
         };
         if pipeline.source.is_ready() {
-            return Built { kind: BuiltKind::Stream(pipeline), grid, names_vary };
+            return Built { kind: BuiltKind::Stream(Box::new(pipeline)), grid, names_vary };
         }
         pipeline.sink = SinkSpec::Raw;
         let source = pipeline.source.clone();
-        let node = Node::Deferred { pipeline: self.register(pipeline), source, grid, unique };
-        Built { kind: BuiltKind::Node(node), grid, names_vary }
+        let node = Node::Deferred { pipeline: self.register(pipeline), source: Box::new(source), grid, unique };
+        Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
     }
 
     /// What must be watched after an operation, and whether names vary after it.
@@ -281,12 +286,13 @@ impl Planner<'_> {
     /// The node of a vector.
     fn close(&mut self, built: Built) -> Node {
         match built.kind {
-            BuiltKind::Stream(pipeline) => Node::Pipeline(self.register(pipeline)),
-            BuiltKind::Node(node) => node,
+            BuiltKind::Stream(pipeline) => Node::Pipeline(self.register(*pipeline)),
+            BuiltKind::Node(node) => *node,
         }
     }
 
     /// Adds an operation on each row.
+    #[inline(never)]
     fn map(&mut self, built: Built, op: MapOp, grid: Grid, changes: Changes) -> Built {
         let strict = matches!(op, MapOp::Subquery { .. });
         let (unique, names_vary) = self.uniqueness(&changes, built.names_vary, strict);
@@ -299,13 +305,14 @@ impl Planner<'_> {
             }
             other => {
                 let input = self.close(Built { kind: other, grid: from, names_vary });
-                BuiltKind::Node(Node::Map { input: Box::new(input), from, step })
+                BuiltKind::Node(Box::new(Node::Map { input: Box::new(input), from, step: Box::new(step) }))
             }
         };
         Built { kind, grid, names_vary }
     }
 
     /// Ends the rows in a sink.
+    #[inline(never)]
     fn reduce(&mut self, built: Built, spec: SinkSpec, names_vary: bool) -> Built {
         let late = match &spec {
             SinkSpec::Aggregate { param, .. } => param.is_late(),
@@ -316,16 +323,17 @@ impl Planner<'_> {
         let node = match built.kind {
             BuiltKind::Stream(mut pipeline) if !late => {
                 pipeline.sink = spec;
-                Node::Pipeline(self.register(pipeline))
+                Node::Pipeline(self.register(*pipeline))
             }
             other => {
                 let input = self.close(Built { kind: other, grid, names_vary });
-                Node::Reduce { input: Box::new(input), spec, grid }
+                Node::Reduce { input: Box::new(input), spec: Box::new(spec), grid }
             }
         };
-        Built { kind: BuiltKind::Node(node), grid, names_vary }
+        Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
     }
 
+    #[inline(never)]
     fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let input = unparen(&aggregate.expr);
         let mut names = aggregate.grouping.labels.clone();
@@ -367,20 +375,21 @@ impl Planner<'_> {
         Ok(self.with_warning(built, warning))
     }
 
+    #[inline(never)]
     fn with_warning(&mut self, built: Built, warning: Option<Warning>) -> Built {
         let Some(warning) = warning else { return built };
         let (grid, names_vary) = (built.grid, built.names_vary);
         let node = Node::Also(Box::new(warning), Box::new(self.close(built)));
-        Built { kind: BuiltKind::Node(node), grid, names_vary }
+        Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
     }
 
+    #[inline(never)]
     fn binary(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let (lhs, rhs) = (unparen(&binary.lhs), unparen(&binary.rhs));
         let op = binary.op;
         let is_scalar = |e: &Expr| e.value_type() == ValueType::Scalar;
         let (vector, number, scalar_first) = match (is_scalar(lhs), is_scalar(rhs)) {
-            (false, false) => return self.join(expr, binary, grid, scope),
-            (true, true) => return Err(QueryError::Malformed("no vector where one is wanted")),
+            (false, false) | (true, true) => return Err(QueryError::Malformed("operands of an operator")),
             (true, false) => (rhs, lhs, true),
             (false, true) => (lhs, rhs, false),
         };
@@ -399,23 +408,23 @@ impl Planner<'_> {
         Ok(self.map(built, MapOp::Scalar { op, keep, scalar, scalar_first }, grid, changes))
     }
 
+    #[inline(never)]
     fn join(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
-        let matching = binary.matching.clone().unwrap_or_default();
-        if matching.fill_left.is_some() || matching.fill_right.is_some() {
+        let fills = |matching: &VectorMatching| matching.fill_left.is_some() || matching.fill_right.is_some();
+        if binary.matching.as_ref().is_some_and(fills) {
             return Err(QueryError::Unsupported(Feature::FillModifiers));
         }
-        let lhs = self.vector(&binary.lhs, grid, scope)?;
-        let rhs = self.vector(&binary.rhs, grid, scope)?;
-        let node = BinaryNode {
-            op: binary.op,
-            lhs: self.close(lhs),
-            rhs: self.close(rhs),
-            matching,
-            return_bool: binary.return_bool,
-            grid,
-            pos: expr.pos,
-        };
-        Ok(Built { kind: BuiltKind::Node(Node::Binary(Box::new(node))), grid, names_vary: true })
+        let lhs = self.vector_node(&binary.lhs, grid, scope)?;
+        let rhs = self.vector_node(&binary.rhs, grid, scope)?;
+        let kind = BuiltKind::Node(join_of(expr, binary, lhs, rhs, grid));
+        Ok(Built { kind, grid, names_vary: true })
+    }
+
+    /// Plans a vector that is wanted whole.
+    #[inline(never)]
+    fn vector_node(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Box<Node>, QueryError> {
+        let built = self.vector(expr, grid, scope)?;
+        Ok(Box::new(self.close(built)))
     }
 
     /// Plans a number per step.
@@ -432,6 +441,7 @@ impl Planner<'_> {
         })
     }
 
+    #[inline(never)]
     fn scalar_each(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Scalar, QueryError> {
         match &expr.kind {
             ExprKind::Number(number) => Ok(Scalar::Const(number.value)),
@@ -497,6 +507,19 @@ impl Planner<'_> {
         let inner = if outer.count == 0 { Grid { start, step, count: 0 } } else { Grid::new(start, last, step) };
         Ok((inner, WindowSpec { range, end }))
     }
+}
+
+#[inline(never)]
+fn join_of(expr: &Expr, binary: &Binary, lhs: Box<Node>, rhs: Box<Node>, grid: Grid) -> Box<Node> {
+    Box::new(Node::Binary(Box::new(BinaryNode {
+        op: binary.op,
+        lhs,
+        rhs,
+        matching: binary.matching.clone().unwrap_or_default(),
+        return_bool: binary.return_bool,
+        grid,
+        pos: expr.pos,
+    })))
 }
 
 #[derive(Clone, Copy)]

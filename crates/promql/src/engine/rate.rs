@@ -3,7 +3,7 @@
 //! Source: Prometheus `extrapolatedRate` and `instantValue` of `promql/functions.go`.
 
 use super::column::{ABSENT, float, secs};
-use super::window::{Call, Samples, Scratch};
+use super::window::{Call, Samples, Scratch, WindowEnd};
 
 /// Which of the extrapolating functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +24,20 @@ pub(crate) fn extrapolated(call: &Call<'_>, kind: Kind, out: &mut [f64], scratch
     let Samples { ts, values } = call.samples;
     let resets = &scratch.resets;
     let mut first_reset = 0;
-    for (i, o) in out.iter_mut().enumerate() {
-        let (lo, hi) = call.windows.at(i);
-        if hi < lo + 2 {
+    let mut shape = Shape::default();
+    let mut end = call.spec.end.of(call.grid.start);
+    let step = match call.spec.end {
+        WindowEnd::Before(_) => call.grid.step,
+        WindowEnd::At(_) => 0,
+    };
+    for ((o, lo), hi) in out.iter_mut().zip(&call.windows.lo).zip(&call.windows.hi) {
+        let (lo, last) = (*lo as usize, (*hi as usize).wrapping_sub(1));
+        let window_end = end;
+        end = end.wrapping_add(step);
+        if *hi < 2 || last <= lo {
             *o = ABSENT;
             continue;
         }
-        let last = hi - 1;
         let mut change = values[last] - values[lo];
         if !resets.is_empty() {
             // A reset at sample r counts where r and the sample before it lie in the window.
@@ -41,17 +48,64 @@ pub(crate) fn extrapolated(call: &Call<'_>, kind: Kind, out: &mut [f64], scratch
                 change += values[*r as usize - 1];
             }
         }
-        let end = call.spec.end.of(call.grid.at(i));
-        let window = Window {
-            change,
-            first: values[lo],
-            interval: secs(ts[last].wrapping_sub(ts[lo])),
-            to_start: secs(ts[lo].wrapping_sub(end.wrapping_sub(call.spec.range))),
-            to_end: secs(end.wrapping_sub(ts[last])),
-            gaps: float(last - lo),
-        };
-        *o = window.extrapolate(is_counter, divisor);
+        let to_start = ts[lo].wrapping_sub(window_end.wrapping_sub(call.spec.range));
+        let to_end = window_end.wrapping_sub(ts[last]);
+        if (to_start, to_end, last - lo) != (shape.to_start_ms, shape.to_end_ms, shape.gaps) {
+            shape = Shape::new(to_start, to_end, last - lo, ts[last].wrapping_sub(ts[lo]), divisor);
+        }
+        let first = values[lo];
+        // Where the first value is not below the change and the samples span more than what is added, zero lies further away
+        // than the start of the window: that spares most windows two divisions.
+        let zero_is_far = !is_counter || (first >= change && shape.interval >= shape.to_start);
+        *o = change * if zero_is_far { shape.factor } else { shape.factor_from_zero(first, change, divisor) };
     }
+}
+
+/// How the samples of a window of two at least lie in it. Windows of a series that is scraped at even times have few shapes, so
+/// that the last one is kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    to_start_ms: i64,
+    to_end_ms: i64,
+    /// Samples minus one.
+    gaps: usize,
+    /// Seconds from first to last sample.
+    interval: f64,
+    /// Seconds that the change is extended to the left.
+    to_start: f64,
+    /// Seconds that the change is extended to the right.
+    to_end: f64,
+    /// By what the change is multiplied.
+    factor: f64,
+}
+
+impl Shape {
+    /// Extends the change to ends of the window that are nearer than 1.1 average gaps, by half a gap otherwise.
+    fn new(to_start_ms: i64, to_end_ms: i64, gaps: usize, interval_ms: i64, divisor: f64) -> Shape {
+        let interval = secs(interval_ms);
+        let average = interval / float(gaps);
+        let threshold = average * 1.1;
+        let extend = |ms: i64| if secs(ms) >= threshold { average / 2.0 } else { secs(ms) };
+        let (to_start, to_end) = (extend(to_start_ms), extend(to_end_ms));
+        let factor = factor(interval, to_start, to_end, divisor);
+        Shape { to_start_ms, to_end_ms, gaps, interval, to_start, to_end, factor }
+    }
+
+    /// The factor of a counter, which is not extended beyond the point where it would be zero.
+    fn factor_from_zero(&self, first: f64, change: f64, divisor: f64) -> f64 {
+        if change > 0.0 && first >= 0.0 {
+            let to_zero = self.interval * (first / change);
+            if to_zero < self.to_start {
+                return factor(self.interval, to_zero, self.to_end, divisor);
+            }
+        }
+        self.factor
+    }
+}
+
+fn factor(interval: f64, to_start: f64, to_end: f64, divisor: f64) -> f64 {
+    let stretched = if interval == 0.0 { 1.0 } else { (interval + to_start + to_end) / interval };
+    stretched / divisor
 }
 
 /// Places where the value is less than the one before.
@@ -64,44 +118,6 @@ fn find_resets(values: &[f64], resets: &mut Vec<u32>) {
         if pair[1] < pair[0] {
             resets.push(at);
         }
-    }
-}
-
-/// A window of at least two samples.
-struct Window {
-    /// Last minus first value, resets made good.
-    change: f64,
-    /// The first value.
-    first: f64,
-    /// Seconds from first to last sample.
-    interval: f64,
-    /// Seconds from the start of the window to the first sample.
-    to_start: f64,
-    /// Seconds from the last sample to the end of the window.
-    to_end: f64,
-    /// Samples minus one.
-    gaps: f64,
-}
-
-impl Window {
-    /// Extends the change to ends of the window that are nearer than 1.1 average gaps, by half a gap otherwise; a counter not
-    /// beyond the point where it would be zero.
-    #[inline(always)]
-    fn extrapolate(&self, is_counter: bool, divisor: f64) -> f64 {
-        let average = self.interval / self.gaps;
-        let threshold = average * 1.1;
-        let mut to_start = if self.to_start >= threshold { average / 2.0 } else { self.to_start };
-        let to_end = if self.to_end >= threshold { average / 2.0 } else { self.to_end };
-        // Where the first value is not below the change and the samples span more than what is added, zero lies further away
-        // than the start of the window: that spares most windows a division.
-        let zero_may_be_near = !(self.first >= self.change && self.interval >= to_start);
-        if is_counter && zero_may_be_near && self.change > 0.0 && self.first >= 0.0 {
-            let to_zero = self.interval * (self.first / self.change);
-            to_start = if to_zero < to_start { to_zero } else { to_start };
-        }
-        let factor =
-            if self.interval == 0.0 { 1.0 } else { (self.interval + to_start + to_end) / self.interval } / divisor;
-        self.change * factor
     }
 }
 

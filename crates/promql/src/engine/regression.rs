@@ -5,7 +5,7 @@ use super::error::QueryError;
 use super::math::kahan;
 
 /// Slope and value at `at` of the least-squares line. Source: Prometheus `linearRegression`.
-fn line(ts: &[i64], values: &[f64], at: i64) -> (f64, f64) {
+pub(crate) fn line(ts: &[i64], values: &[f64], at: i64) -> (f64, f64) {
     let first = values[0];
     if values.iter().all(|v| *v == first) {
         return if first.is_infinite() { (NORMAL_NAN, NORMAL_NAN) } else { (0.0, first) };
@@ -24,20 +24,6 @@ fn line(ts: &[i64], values: &[f64], at: i64) -> (f64, f64) {
     let variance = xx - x * x / n;
     let slope = covariance / variance;
     (slope, y / n - slope * x / n)
-}
-
-/// `deriv`.
-pub(crate) fn deriv(ts: &[i64], values: &[f64]) -> f64 {
-    if values.len() < 2 { ABSENT } else { line(ts, values, ts[0]).0 }
-}
-
-/// `predict_linear`: the value `ahead` seconds after `now`.
-pub(crate) fn predict(ts: &[i64], values: &[f64], now: i64, ahead: f64) -> f64 {
-    if values.len() < 2 {
-        return ABSENT;
-    }
-    let (slope, intercept) = line(ts, values, now);
-    slope * ahead + intercept
 }
 
 /// `double_exponential_smoothing`.

@@ -55,7 +55,7 @@ pub struct VectorSample {
 }
 
 /// One series of a matrix.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct RangeSeries {
     /// Its labels.
     pub labels: Labels,
@@ -64,10 +64,10 @@ pub struct RangeSeries {
 }
 
 /// Samples of a series, ordered by time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Points(Layout);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 enum Layout {
     /// One value per step, or none.
     OnGrid {

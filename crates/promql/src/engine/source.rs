@@ -48,7 +48,7 @@ pub(crate) fn run(
     column: &mut Vec<f64>,
     env: &mut Env<'_>,
 ) -> Result<(bool, Looked), QueryError> {
-    column.clear();
+    // What is left of the last series is overwritten.
     column.resize(grid.count, ABSENT);
     match source {
         Source::Instant { end, lookback } => {
@@ -85,11 +85,17 @@ fn instant(
     let ts = samples.ts;
     let mut after = 0;
     let mut seen = 0;
-    for (i, out) in column.iter_mut().enumerate() {
-        let t = end.of(grid.at(i));
+    let (mut next, step) = match end {
+        WindowEnd::Before(offset) => (grid.start.saturating_sub(offset), grid.step),
+        WindowEnd::At(at) => (at, 0),
+    };
+    for out in column.iter_mut() {
+        let t = next;
+        next = next.saturating_add(step);
         while after < ts.len() && ts[after] <= t {
             after += 1;
         }
+        *out = ABSENT;
         let Some(at) = after.checked_sub(1) else { continue };
         let is_old = ts[at] <= t.saturating_sub(lookback);
         let has_ended = has_markers && model::is_stale(samples.values[at]);
@@ -114,7 +120,6 @@ pub(crate) fn windows(
     if samples.ts.is_empty() {
         return Ok((false, Looked::default()));
     }
-    column.clear();
     column.resize(grid.count, ABSENT);
     let Buffers { windows, scratch, .. } = &mut *env.buffers;
     windows.find(samples.ts, grid, call.spec);
@@ -126,7 +131,7 @@ pub(crate) fn windows(
     let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
     env.ticker.tick(grid.count + samples.ts.len())?;
     window::run(call.function, &arguments, column, scratch, env.ticker)?;
-    let out = Count::of(column, totals.fullest);
+    let out = Count::of(column, totals.fuller);
     let any = out.points > 0;
     if any {
         annotate(call, key, numbers[0], column, env);

@@ -67,3 +67,5 @@ fn evaluate(
     }
     planned.finish(workers)
 }
+
+mod behaviour;

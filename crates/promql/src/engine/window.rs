@@ -7,7 +7,7 @@ use super::column::{ABSENT, Grid, NORMAL_NAN, float, secs};
 use super::error::QueryError;
 use super::limits::Ticker;
 use super::math::{kahan, quantile};
-use super::{rate, regression};
+use super::{lanes, rate, regression};
 
 /// Samples of one series without staleness markers, ordered by time.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +57,8 @@ pub(crate) struct Totals {
     pub(crate) seen: u64,
     /// Those that came new to a step.
     pub(crate) read: u64,
-    /// The fullest window.
-    pub(crate) fullest: u64,
+    /// The fuller of the first and the last.
+    pub(crate) fuller: u64,
 }
 
 #[inline(always)]
@@ -86,21 +86,26 @@ impl Windows {
             WindowEnd::Before(offset) => {
                 let end = grid.start.saturating_sub(offset);
                 starts_after(ts, end, grid, &mut self.hi);
-                starts_after(ts, end.saturating_sub(spec.range), grid, &mut self.lo);
+                let mut starts = grid;
+                if spec.range % grid.step == 0 {
+                    // From here on windows start where others ended.
+                    starts.count = grid.count.min(usize::try_from(spec.range / grid.step).unwrap_or(usize::MAX));
+                }
+                starts_after(ts, end.saturating_sub(spec.range), starts, &mut self.lo);
+                self.lo.extend_from_slice(&self.hi[..grid.count - starts.count]);
             }
         }
     }
 
     /// How many samples the windows hold.
     pub(crate) fn totals(&self, grid: Grid, spec: WindowSpec) -> Totals {
-        let mut totals = Totals::default();
-        for (lo, hi) in self.lo.iter().zip(&self.hi) {
-            totals.seen += u64::from(hi - lo);
-            totals.fullest = totals.fullest.max(u64::from(hi - lo));
-        }
         let (Some(lo), Some(hi), Some(last)) = (self.lo.first(), self.hi.first(), self.hi.last()) else {
-            return totals;
+            return Totals::default();
         };
+        let sum = |ends: &[u32]| ends.iter().map(|end| u64::from(*end)).sum::<u64>();
+        let last_lo = self.lo.last().unwrap_or(lo);
+        let mut totals =
+            Totals { seen: sum(&self.hi) - sum(&self.lo), read: 0, fuller: u64::from((hi - lo).max(last - last_lo)) };
         totals.read = match spec.end {
             WindowEnd::At(_) => u64::from(hi - lo),
             WindowEnd::Before(_) if spec.range >= grid.step => u64::from(last - lo),
@@ -301,8 +306,8 @@ pub(crate) fn run(
             count_pairs(call, out, scratch, differ);
         }
         WindowFn::Resets => count_pairs(call, out, scratch, |before, after| after < before),
-        WindowFn::Stdvar => return call.each_slice(out, ticker, |_, _, v| Ok(variance(v))),
-        WindowFn::Stddev => return call.each_slice(out, ticker, |_, _, v| Ok(variance(v).sqrt())),
+        WindowFn::Stdvar => return lanes::variance(call, out, ticker, variance, |v| v),
+        WindowFn::Stddev => return lanes::variance(call, out, ticker, variance, f64::sqrt),
         WindowFn::Quantile => {
             let q = call.numbers[0];
             return call.each_slice(out, ticker, |i, _, v| {
@@ -312,10 +317,13 @@ pub(crate) fn run(
             });
         }
         WindowFn::Mad => return call.each_slice(out, ticker, |_, _, v| Ok(mad(v, &mut scratch.values))),
-        WindowFn::Deriv => return call.each_slice(out, ticker, |_, t, v| Ok(regression::deriv(t, v))),
+        WindowFn::Deriv => {
+            return lanes::line(call, out, ticker, |_, start| start, regression::line, |_, slope, _| slope);
+        }
         WindowFn::PredictLinear => {
             let (grid, ahead) = (call.grid, call.numbers[0]);
-            return call.each_slice(out, ticker, |i, t, v| Ok(regression::predict(t, v, grid.at(i), ahead.at(i))));
+            let tell = |i: usize, slope: f64, intercept: f64| slope * ahead.at(i) + intercept;
+            return lanes::line(call, out, ticker, |i, _| grid.at(i), regression::line, tell);
         }
         WindowFn::DoubleExponentialSmoothing => {
             let [sf, tf] = call.numbers;
@@ -348,11 +356,12 @@ fn prefix_sums(values: &[f64], sums: &mut Vec<(f64, f64)>) -> bool {
     }
     sums.clear();
     sums.reserve(values.len() + 1);
+    // What rounding loses is summed beside the sums and not into them: two short chains instead of a long one.
     let (mut hi, mut lo) = (0.0, 0.0);
     sums.push((hi, lo));
     for v in values {
         let (s, e) = two_sum(hi, *v);
-        (hi, lo) = two_sum(s, e + lo);
+        (hi, lo) = (s, lo + e);
         sums.push((hi, lo));
     }
     true
@@ -501,3 +510,6 @@ fn count_pairs(call: &Call<'_>, out: &mut [f64], scratch: &mut Scratch, test: im
     }
     call.each(out, |_, lo, hi| f64::from(counts[hi - 1] - counts[lo]));
 }
+
+#[cfg(test)]
+mod tests;

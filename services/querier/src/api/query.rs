@@ -78,17 +78,18 @@ async fn evaluate(api: &Api, form: &Form, query: QueryParams, limit: Option<usiz
         ..query
     };
     let expr = parse_query(api, form)?;
-    let Evaluated { mut result, timings } =
+    let Evaluated { mut result, timings, missing } =
         api.evaluator.evaluate(&TenantId::anonymous(), &expr, params, timeout).await?;
 
-    let mut warnings = Vec::new();
+    // What is missing comes first: it must not be cut off by the bound on annotations.
+    let mut warnings = missing;
     if limit.is_some_and(|limit| truncate(&mut result.value, limit)) {
         warnings.push(TRUNCATED.to_owned());
     }
     let wanted = String::from_utf8_lossy(form.get("stats"));
     warnings.extend(stats_warning(&wanted));
     let text = String::from_utf8_lossy(form.get("query"));
-    let room = ANNOTATIONS_MAX - warnings.len();
+    let room = ANNOTATIONS_MAX.saturating_sub(warnings.len());
     warnings.extend(result.annotations.render(Severity::Warning, &text, room));
     let infos = result.annotations.render(Severity::Info, &text, ANNOTATIONS_MAX);
 

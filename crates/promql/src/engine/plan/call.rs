@@ -31,6 +31,7 @@ fn text(call: &Call, at: usize) -> Result<&str, QueryError> {
 }
 
 impl Planner<'_> {
+    #[inline(never)]
     pub(super) fn call(&mut self, expr: &Expr, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         if let Some(function) = WindowFn::of_name(call.function) {
             return self.window(call, function, grid, scope);
@@ -49,6 +50,7 @@ impl Planner<'_> {
         self.other(expr, call, grid, scope)
     }
 
+    #[inline(never)]
     fn other(&mut self, expr: &Expr, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let inf = Scalar::Const(f64::INFINITY);
         let neg_inf = Scalar::Const(f64::NEG_INFINITY);
@@ -118,12 +120,14 @@ impl Planner<'_> {
     }
 
     /// An operation on each row of the first argument, which drops the metric's name.
+    #[inline(never)]
     fn map_first(&mut self, call: &Call, op: MapOp, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let built = self.vector(arg(call, 0)?, grid, scope)?;
         Ok(self.map(built, op, grid, Changes::DropsName))
     }
 
     /// A function of windows of a selector or subquery.
+    #[inline(never)]
     fn window(&mut self, call: &Call, function: WindowFn, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let is_range = |e: &&Expr| matches!(e.kind, ExprKind::Matrix(_) | ExprKind::Subquery(_));
         let Some(range) = call.args.iter().map(unparen).find(is_range) else {
@@ -160,6 +164,7 @@ impl Planner<'_> {
         Ok(built)
     }
 
+    #[inline(never)]
     fn absent(&mut self, vector: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let labels = match &vector.kind {
             ExprKind::Vector(selector) => absent_labels(&selector.matchers),
@@ -169,6 +174,7 @@ impl Planner<'_> {
         Ok(self.reduce(built, SinkSpec::Absent { labels }, false))
     }
 
+    #[inline(never)]
     fn label_replace(&mut self, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let (dst, replacement, src, pattern) = (text(call, 1)?, text(call, 2)?, text(call, 3)?, text(call, 4)?);
         let regexp = Regexp::wrapped(pattern).map_err(|_| QueryError::InvalidRegexp(pattern.to_owned()))?;
@@ -179,6 +185,7 @@ impl Planner<'_> {
         Ok(self.map(built, MapOp::LabelReplace(Arc::new(arguments)), grid, Changes::Label { name: dst }))
     }
 
+    #[inline(never)]
     fn label_join(&mut self, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let (dst, separator) = (text(call, 1)?, text(call, 2)?);
         let mut srcs = Vec::new();
@@ -207,6 +214,7 @@ impl Planner<'_> {
         }
     }
 
+    #[inline(never)]
     fn sort(
         &mut self,
         expr: &Expr,
@@ -222,10 +230,11 @@ impl Planner<'_> {
         }
         let names_vary = built.names_vary;
         let input = Box::new(self.close(built));
-        let kind = BuiltKind::Node(Node::Sort { input, by, descending });
+        let kind = BuiltKind::Node(Box::new(Node::Sort { input, by, descending }));
         Ok(Built { kind, grid, names_vary })
     }
 
+    #[inline(never)]
     fn histogram(
         &mut self,
         function: HistogramFn,
@@ -242,5 +251,5 @@ impl Planner<'_> {
 
 /// A vector whose rows do not differ in names alone, or have their own check.
 fn node(node: Node, grid: Grid) -> Built {
-    Built { kind: BuiltKind::Node(node), grid, names_vary: true }
+    Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary: true }
 }
