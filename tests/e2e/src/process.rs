@@ -68,15 +68,25 @@ impl Process {
         Ok(Process { child: child.with_context(|| format!("start {command:?}"))?, log: log.to_path_buf() })
     }
 
-    /// All that it and its predecessors wrote.
+    /// All that it and its predecessors with the same log wrote.
     pub fn log(&self) -> String {
         // A log that cannot be read is an empty one: it is only ever searched or shown.
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
+    /// [`Process::log`] without escape sequences of terminals.
+    pub fn plain_log(&self) -> String {
+        let log = self.log();
+        let mut parts = log.split('\u{1b}');
+        let mut plain = parts.next().unwrap_or_default().to_string();
+        // Each is `[`, numbers, and a letter that ends it.
+        plain.extend(parts.map(|part| part.split_once('m').map_or("", |(_, text)| text)));
+        plain
+    }
+
     /// The end of the log, for messages.
     pub fn log_tail(&self) -> String {
-        let log = self.log();
+        let log = self.plain_log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
