@@ -171,7 +171,9 @@ fn analyze(promtool: &Path, copy: &Path, blocks: &[Block], series: usize) -> Res
     for block in blocks {
         let name = block.path.file_name().context("a block without a name")?;
         let text = run(Command::new(promtool).args(["tsdb", "analyze"]).arg(copy).arg(name))?;
-        let total = text.lines().find_map(|line| line.strip_prefix("Total Series: ")).context("no Total Series")?;
+        // "Series: " in 2.42, "Total Series: " in later ones.
+        let total = text.lines().find_map(|line| line.trim_start_matches("Total ").strip_prefix("Series: "));
+        let total = total.with_context(|| text.clone())?;
         ensure!(total.trim() == series.to_string(), "{total} series in {name:?}");
     }
     Ok(())

@@ -37,7 +37,7 @@ fn a_sum_over_many_series_takes_little_memory_and_decodes_each_sample_once() -> 
 
     // Opens what the first query opens.
     server.query("count(x)", base_ms)?;
-    let before = server.process.rss_anon()?;
+    let before = settled(&server)?;
     let began = Instant::now();
     let (data, peak) = with_peak(&mut server, base_ms)?;
     let (asked, growth) = (began.elapsed(), peak.saturating_sub(before));
@@ -102,6 +102,21 @@ fn send(client: &mut e2e::Client, base_ms: i64, series: std::ops::Range<usize>) 
             status => anyhow::bail!("remote write: status {status}"),
         }
     }
+}
+
+/// Anonymous memory once what loading took has been given back: what is free but still resident would hide growth.
+fn settled(server: &Server) -> Result<u64> {
+    const SETTLED: Duration = Duration::from_secs(2);
+    let (began, mut least, mut since) = (Instant::now(), u64::MAX, Instant::now());
+    while since.elapsed() < SETTLED && began.elapsed() < 10 * SETTLED {
+        let now = server.process.rss_anon()?;
+        // A drop by less than this is noise.
+        if now + (256 << 10) < least {
+            (least, since) = (now, Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(least)
 }
 
 /// The query's data, and the most anonymous memory while it was answered.
