@@ -68,15 +68,25 @@ impl Process {
         Ok(Process { child: child.with_context(|| format!("start {command:?}"))?, log: log.to_path_buf() })
     }
 
-    /// All that it and its predecessors wrote.
+    /// All that it and its predecessors with the same log wrote.
     pub fn log(&self) -> String {
         // A log that cannot be read is an empty one: it is only ever searched or shown.
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
+    /// [`Process::log`] without escape sequences of terminals.
+    pub fn plain_log(&self) -> String {
+        let log = self.log();
+        let mut parts = log.split('\u{1b}');
+        let mut plain = parts.next().unwrap_or_default().to_string();
+        // Each is `[`, numbers, and a letter that ends it.
+        plain.extend(parts.map(|part| part.split_once('m').map_or("", |(_, text)| text)));
+        plain
+    }
+
     /// The end of the log, for messages.
     pub fn log_tail(&self) -> String {
-        let log = self.log();
+        let log = self.plain_log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
@@ -127,10 +137,29 @@ impl Process {
 
     /// Resident bytes that are no file's.
     pub fn rss_anon(&self) -> Result<u64> {
+        self.memory("RssAnon:")
+    }
+
+    /// Resident bytes.
+    pub fn rss(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most bytes that were resident since [`Process::forget_rss_peak`].
+    pub fn rss_peak(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Lets the peak of resident bytes be what is resident now. Source: proc_pid_clear_refs(5).
+    pub fn forget_rss_peak(&self) -> Result<()> {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").context("write clear_refs")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
-        let kb: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("RssAnon: {line}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).with_context(|| format!("no {field}"))?;
+        let kb: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("{field} {line}"))?;
         Ok(kb << 10)
     }
 

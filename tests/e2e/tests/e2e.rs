@@ -2,7 +2,10 @@
 //! its own, on ports that are free, waits for conditions and never for time, and prints its seed.
 
 mod agree;
+mod bad;
+mod exporters;
 mod history;
 mod kill;
+mod memory;
 mod restart;
 mod scrape;

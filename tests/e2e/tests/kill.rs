@@ -36,9 +36,19 @@ struct Shared {
 
 #[test]
 fn twenty_kills_lose_no_acknowledged_sample_and_double_none() -> Result<()> {
-    let mut random = Random::new(seed("kill"));
+    kill_and_reconcile("--wal.sync=commit")
+}
+
+/// A process that is killed loses nothing either way: what is not synced is the kernel's.
+#[test]
+fn twenty_kills_lose_nothing_where_the_log_is_synced_now_and_then() -> Result<()> {
+    kill_and_reconcile("--wal.sync=interval")
+}
+
+fn kill_and_reconcile(sync: &str) -> Result<()> {
+    let mut random = Random::new(seed(&format!("kill {sync}")));
     let folder = tempfile::tempdir()?;
-    let setup = Setup::narthex(folder.path())?;
+    let setup = Setup::narthex(folder.path())?.with_flag(sync);
     // Half an hour ago: well within the hour that is read back, however long the test takes.
     let base_ms = (now_ms() - 30 * 60_000) / GRID_MS * GRID_MS;
     let shared = Arc::new(Shared::default());
@@ -70,7 +80,7 @@ fn twenty_kills_lose_no_acknowledged_sample_and_double_none() -> Result<()> {
     reconcile(&mut setup.start()?, base_ms, &ledgers).context("after the last kill")?;
     let cut = shared.cut.load(Ordering::SeqCst);
     let counts: Vec<usize> = ledgers.iter().map(Ledger::len).collect();
-    eprintln!("kill: {counts:?} numbers of {SERIES_PER_SENDER} series each, {cut} requests were cut");
+    eprintln!("kill {sync}: {counts:?} numbers of {SERIES_PER_SENDER} series each, {cut} requests were cut");
     ensure!(cut > 0, "no kill met a request: nothing was tested");
     Ok(())
 }

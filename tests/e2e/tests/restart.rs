@@ -75,3 +75,16 @@ fn a_second_process_on_the_same_directory_is_refused() -> Result<()> {
     sum_is_right(&mut server.client, at_ms).context("the first process still answers")?;
     server.stop()
 }
+
+#[test]
+fn a_log_that_is_no_terminal_has_no_colours_and_a_good_run_no_warnings() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut server = Setup::narthex(folder.path())?.start()?;
+    write::push(&mut server.client, &some_series(now_ms()))?;
+    stop_in_order(&mut server.process)?;
+    let log = server.process.log();
+    ensure!(!log.contains('\u{1b}'), "escape sequences in a file: {log}");
+    let complaints: Vec<&str> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+    ensure!(complaints.is_empty(), "{complaints:?}");
+    Ok(())
+}

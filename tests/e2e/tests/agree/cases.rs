@@ -124,6 +124,7 @@ fn selectors(table: &mut Table) {
             "max_over_time(rate(http_requests_total{code=\"200\"}[1m])[20m:1m] @ $AT)",
         ],
     );
+    // Those within others are asked at full minutes: a window of theirs must not begin on their own grid.
     table.cases(
         "subquery",
         &[
@@ -131,7 +132,7 @@ fn selectors(table: &mut Table) {
             "avg_over_time(rate(http_requests_total[1m])[10m:30s])",
             "min_over_time((memory_bytes / 1024)[15m:45s] offset 5m)",
             "sum_over_time(sum(status_code)[10m:])",
-            "max_over_time(deriv(rate(http_requests_total{code=\"200\"}[1m])[5m:30s])[10m:1m])",
+            "max_over_time(deriv(rate(http_requests_total{code=\"200\"}[1m])[320s:30s])[10m:1m])",
             "count_over_time(flaky[20m:15s])",
         ],
     );
@@ -143,14 +144,16 @@ fn selectors(table: &mut Table) {
 }
 
 fn operators(table: &mut Table) {
-    for operator in ["+", "-", "*", "/", "%", "^", "atan2"] {
+    // Prometheus 2 forgets to drop the name after `atan2`; the addition drops it.
+    for (operator, then) in [("+", ""), ("-", ""), ("*", ""), ("/", ""), ("%", ""), ("^", ""), ("atan2", " + 0")] {
         table.cases(
             operator,
             &[
-                &format!("temperature_celsius {operator} 3"),
-                &format!("2.5 {operator} small_ratio"),
-                &format!("memory_bytes {operator} memory_limit_bytes").replace("bytes ^", "bytes * 1e-10 ^ 1e-9 *"),
-                &format!("small_ratio {operator} on (n) event_time_seconds"),
+                &format!("temperature_celsius {operator} 3{then}"),
+                &format!("2.5 {operator} small_ratio{then}"),
+                &format!("memory_bytes {operator} memory_limit_bytes{then}")
+                    .replace("bytes ^", "bytes * 1e-10 ^ 1e-9 *"),
+                &format!("small_ratio {operator} on (n) event_time_seconds{then}"),
                 &format!("scalar(small_ratio{{n=\"1\"}}) {operator} time()"),
                 &format!("sum(small_ratio) {operator} ignoring (a) sum(status_code)"),
             ],
@@ -317,6 +320,10 @@ fn windows(table: &mut Table) {
     table.calls(&["rate", "increase", "irate", "resets"], &COUNTERS);
     table.calls(&["delta", "idelta", "deriv", "changes"], &WINDOWS);
     table.each("predict_linear", "predict_linear({}, 600)", &WINDOWS);
+    // Over a window that stays where it is, 2.42 predicts from the wrong samples after the first step of a range.
+    for case in &mut table.0 {
+        case.in_range &= case.feature != "predict_linear" || !case.expr.contains('@');
+    }
     let folds = [
         "avg_over_time",
         "sum_over_time",
