@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use discovery::Group;
+use discovery::{Group, Known};
 use model::{Labels, TimestampMs};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use crate::page::Memory;
 use crate::report::ReportSeries;
 use crate::sample_rules::SampleRules;
 use crate::schedule::Schedule;
-use crate::scrape_loop::{ScrapeLoop, Shared, Status};
+use crate::scrape_loop::{ScrapeLoop, Shared};
 use crate::settings::JobSettings;
 use crate::snapshot::{ActiveTarget, DroppedTarget, PoolSnapshot};
 use crate::target::{self, Found, Target};
@@ -29,7 +29,13 @@ pub(crate) struct Pool {
     loops: HashMap<u64, Running>,
     dropped: Vec<Labels>,
     dropped_count: usize,
+    /// Counts configurations: who found groups for an earlier one has nothing to say any more.
+    epoch: Epoch,
 }
+
+/// Under which configuration of a job something was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epoch(u64);
 
 struct Running {
     scrape_loop: Arc<ScrapeLoop>,
@@ -47,23 +53,35 @@ struct Predecessor {
 
 impl Pool {
     pub(crate) fn new(shared: Arc<Shared>, settings: Arc<JobSettings>) -> Pool {
-        Pool { shared, settings, groups: Arc::default(), loops: HashMap::new(), dropped: Vec::new(), dropped_count: 0 }
+        Pool {
+            shared,
+            settings,
+            groups: Arc::default(),
+            loops: HashMap::new(),
+            dropped: Vec::new(),
+            dropped_count: 0,
+            epoch: Epoch::default(),
+        }
     }
 
     pub(crate) fn settings(&self) -> &Arc<JobSettings> {
         &self.settings
     }
 
-    /// The groups so far and `more`: while nobody knows which of them are gone.
-    pub(crate) fn groups_with(&self, more: &[Group]) -> Arc<Vec<Group>> {
+    /// What to make targets of. A mechanism that has not looked yet knows nothing of the targets that its predecessor found: they
+    /// stay until it has.
+    pub(crate) fn groups_for(&self, known: &Known) -> Arc<Vec<Group>> {
+        if known.is_complete {
+            return known.groups.clone();
+        }
         let mut all = self.groups.to_vec();
-        all.extend(more.iter().filter(|group| !self.groups.contains(group)).cloned());
+        all.extend(known.groups.iter().filter(|group| !self.groups.contains(group)).cloned());
         Arc::new(all)
     }
 
     /// Takes another configuration; targets that stay are started again under it once their scrape has ended, with what is
     /// remembered of their pages where it is still right.
-    pub(crate) fn reload(&mut self, settings: Arc<JobSettings>, groups: Arc<Vec<Group>>) {
+    pub(crate) fn reload(&mut self, settings: Arc<JobSettings>, groups: Arc<Vec<Group>>) -> Epoch {
         self.shared.metrics.pool_reloads.inc();
         let goes_on = settings.reads_pages_like(&self.settings);
         self.settings = settings;
@@ -78,10 +96,20 @@ impl Pool {
         }
         before.into_values().for_each(Pool::end);
         self.after_change();
+        self.epoch.0 += 1;
+        self.epoch
+    }
+
+    /// As [`Pool::sync`], of what discovery knows now, unless another configuration has come in between.
+    pub(crate) fn follow(&mut self, epoch: Epoch, known: &Known) {
+        if self.epoch == epoch {
+            let groups = self.groups_for(known);
+            self.sync(groups);
+        }
     }
 
     /// Starts loops for what is new in `groups` and ends those of what is gone; all others are left alone.
-    pub(crate) fn sync(&mut self, groups: Arc<Vec<Group>>) {
+    fn sync(&mut self, groups: Arc<Vec<Group>>) {
         self.groups = groups;
         let label = JobLabel { scrape_job: self.settings.config.job_name.clone() };
         self.shared.metrics.pool_syncs.get_or_create(&label).inc();
@@ -103,12 +131,14 @@ impl Pool {
 
     /// The job is gone from the configuration.
     pub(crate) fn end_all(&mut self) {
+        self.epoch.0 += 1;
         self.loops.drain().for_each(|(_, running)| Pool::end(running));
         self.after_change();
     }
 
     /// The process ends: scrapes under way are finished, no series is ended. What is to be waited for comes back.
     pub(crate) fn stop(&mut self) -> Vec<JoinHandle<Option<TimestampMs>>> {
+        self.epoch.0 += 1;
         let stopped = self.loops.drain().map(|(_, running)| {
             running.scrape_loop.stop.send_replace(true);
             running.task
@@ -157,7 +187,7 @@ impl Pool {
             shared: self.shared.clone(),
             rules,
             memory,
-            status: Mutex::new(status.unwrap_or_else(Status::default)),
+            status: Mutex::new(status.unwrap_or_default()),
             forced_error: Mutex::new(None),
             number: self.shared.loops.next_number(),
             stop: watch::channel(false).0,

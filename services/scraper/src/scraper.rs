@@ -10,14 +10,14 @@ use httpclient::EnvironmentProxy;
 use model::{Labels, TenantId};
 use parking_lot::Mutex;
 use server::Metrics;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use writer::Writer;
 
 use crate::loops::Loops;
 use crate::metrics::ScraperMetrics;
-use crate::pool::Pool;
+use crate::pool::{Epoch, Pool};
 use crate::scrape_loop::Shared;
 use crate::settings::{JobSettings, RefusedJob};
 use crate::snapshot::{PoolSnapshot, TargetMetadata};
@@ -54,9 +54,9 @@ pub struct Scraper {
     outside: Outside,
     limits: Limits,
     /// Held while a configuration is applied, over awaits.
-    jobs: tokio::sync::Mutex<BTreeMap<String, Job>>,
+    jobs: Arc<tokio::sync::Mutex<BTreeMap<String, Job>>>,
     /// The same pools, for those who look. Locked for a moment.
-    pools: Mutex<BTreeMap<String, Arc<Mutex<Pool>>>>,
+    pools: Pools,
     shutdown: watch::Sender<bool>,
 }
 
@@ -85,19 +85,12 @@ impl Scraper {
             loops: Loops::default(),
             shutdown: watched,
         };
-        Scraper {
-            shared: Arc::new(shared),
-            outside,
-            limits,
-            jobs: tokio::sync::Mutex::default(),
-            pools: Mutex::default(),
-            shutdown,
-        }
+        Scraper { shared: Arc::new(shared), outside, limits, jobs: Arc::default(), pools: Arc::default(), shutdown }
     }
 
     /// Goes over to `config`: all of it, or on an error nothing. Jobs that are the same go on undisturbed.
     pub async fn apply_config(&self, config: &Config) -> Result<(), RefusedJob> {
-        let mut jobs = self.jobs.lock().await;
+        let jobs = self.jobs.clone().lock_owned().await;
         let mut changes = Vec::new();
         for job in &config.scrape_configs {
             if let Some(change) = self.change(job, jobs.get(&job.job_name))? {
@@ -106,19 +99,13 @@ impl Scraper {
         }
         let is_gone = |name: &String| !config.scrape_configs.iter().any(|job| job.job_name == *name);
         let gone: Vec<String> = jobs.keys().filter(|name| is_gone(name)).cloned().collect();
-        for name in gone {
-            let Some(job) = jobs.remove(&name) else { continue };
-            job.follow.abort();
-            off_the_reactor(move || job.pool.lock().end_all()).await;
-            info!(scrape_pool = name, "scrape pool removed");
+        // In a task of its own: a caller who goes away half-way (the client of a reload) must not leave half of it.
+        let applied = tokio::spawn(apply(self.shared.clone(), self.pools.clone(), jobs, gone, changes));
+        if let Err(e) = applied.await
+            && e.is_panic()
+        {
+            std::panic::resume_unwind(e.into_panic());
         }
-        for (name, change) in changes {
-            let before = jobs.remove(&name);
-            let job = self.replace(before, change).await;
-            jobs.insert(name, job);
-        }
-        *self.pools.lock() = jobs.iter().map(|(name, job)| (name.clone(), job.pool.clone())).collect();
-        self.shared.metrics.pools.set(i64::try_from(jobs.len()).unwrap_or(i64::MAX));
         Ok(())
     }
 
@@ -194,50 +181,68 @@ impl Scraper {
         };
         Ok(Some(Change { settings, discovery: if same { None } else { Some(start()?) } }))
     }
+}
 
-    async fn replace(&self, before: Option<Job>, change: Change) -> Job {
-        let Change { settings, discovery } = change;
-        let (pool, old_discovery) = match before {
-            Some(job) => {
-                job.follow.abort();
-                (job.pool, Some(job.discovery))
-            }
-            None => (Arc::new(Mutex::new(Pool::new(self.shared.clone(), settings.clone()))), None),
-        };
-        let discovery = match (discovery, old_discovery) {
-            (Some(new), _) => Arc::new(new),
-            (None, Some(old)) => old,
-            (None, None) => unreachable!("a job that did not run gets a discovery"),
-        };
-        let mut known = discovery.known();
-        let now = known.borrow_and_update().clone();
-        // A mechanism that has not looked yet knows nothing of the targets that its predecessor found: they stay until it has.
-        let groups = if now.is_complete { now.groups } else { pool.lock().groups_with(&now.groups) };
-        let of_pool = pool.clone();
-        off_the_reactor(move || of_pool.lock().reload(settings, groups)).await;
-        Job { follow: tokio::spawn(follow(pool.clone(), known)), pool, discovery }
+type Jobs = OwnedMutexGuard<BTreeMap<String, Job>>;
+type Pools = Arc<Mutex<BTreeMap<String, Arc<Mutex<Pool>>>>>;
+
+async fn apply(shared: Arc<Shared>, pools: Pools, mut jobs: Jobs, gone: Vec<String>, changes: Vec<(String, Change)>) {
+    for name in gone {
+        let Some(job) = jobs.remove(&name) else { continue };
+        job.follow.abort();
+        off_the_reactor(move || job.pool.lock().end_all()).await;
+        info!(scrape_pool = name, "scrape pool removed");
     }
+    for (name, change) in changes {
+        let before = jobs.remove(&name);
+        let job = replace(&shared, before, change).await;
+        jobs.insert(name, job);
+    }
+    *pools.lock() = jobs.iter().map(|(name, job)| (name.clone(), job.pool.clone())).collect();
+    shared.metrics.pools.set(i64::try_from(jobs.len()).unwrap_or(i64::MAX));
+}
+
+async fn replace(shared: &Arc<Shared>, before: Option<Job>, change: Change) -> Job {
+    let Change { settings, discovery } = change;
+    let (pool, old_discovery) = match before {
+        Some(job) => {
+            job.follow.abort();
+            (job.pool, Some(job.discovery))
+        }
+        None => (Arc::new(Mutex::new(Pool::new(shared.clone(), settings.clone()))), None),
+    };
+    let discovery = match (discovery, old_discovery) {
+        (Some(new), _) => Arc::new(new),
+        (None, Some(old)) => old,
+        (None, None) => unreachable!("a job that did not run gets a discovery"),
+    };
+    let mut known = discovery.known();
+    let now = known.borrow_and_update().clone();
+    let of_pool = pool.clone();
+    let epoch = off_the_reactor(move || {
+        let mut pool = of_pool.lock();
+        let groups = pool.groups_for(&now);
+        pool.reload(settings, groups)
+    });
+    let follow = tokio::spawn(follow(pool.clone(), known, epoch.await));
+    Job { follow, pool, discovery }
 }
 
 /// Syncs a pool whenever its groups change.
-async fn follow(pool: Arc<Mutex<Pool>>, mut known: watch::Receiver<Known>) {
+async fn follow(pool: Arc<Mutex<Pool>>, mut known: watch::Receiver<Known>, epoch: Epoch) {
     while known.changed().await.is_ok() {
         let now = known.borrow_and_update().clone();
         let pool = pool.clone();
-        off_the_reactor(move || {
-            let mut pool = pool.lock();
-            let groups = if now.is_complete { now.groups } else { pool.groups_with(&now.groups) };
-            pool.sync(groups);
-        })
-        .await;
+        off_the_reactor(move || pool.lock().follow(epoch, &now)).await;
     }
 }
 
 /// Relabelling ten thousand targets takes a tenth of a second.
-async fn off_the_reactor(work: impl FnOnce() + Send + 'static) {
-    if let Err(e) = tokio::task::spawn_blocking(work).await
-        && e.is_panic()
-    {
-        std::panic::resume_unwind(e.into_panic());
+async fn off_the_reactor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+        // The runtime is going down, and this task with it.
+        Err(_) => std::future::pending().await,
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use config::{NameEscaping, NameValidation, ScrapeConfig};
-use exposition::{Escaping, ScrapeProtocol};
+use exposition::{Escaping, Format, ScrapeProtocol};
 use httpclient::header::{ACCEPT, ACCEPT_ENCODING};
 use httpclient::{Client, EnvironmentProxy, HeaderMap, HeaderValue, UnsupportedOption};
 use relabel::{Draft, Fields, NameValidationScheme, Rule};
+use tracing::warn;
 
 /// Why a configuration that Prometheus takes is refused here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +70,7 @@ impl JobSettings {
             let compiled = rules.iter().map(rule).collect::<Result<_, _>>();
             compiled.map_err(|text| RefusedJob::Relabel { job: job(), text })
         };
-        let protocols: Vec<ScrapeProtocol> = config.scrape_protocols.iter().map(|p| protocol(*p)).collect();
-        let accept = exposition::accept_header(&protocols, escaping(config.name_escaping));
+        let accept = exposition::accept_header(&readable(config), escaping(config.name_escaping));
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_str(&accept).map_err(|_| RefusedJob::Header { job: job() })?);
         let encoding = if config.enable_compression { "gzip" } else { "identity" };
@@ -87,18 +87,31 @@ impl JobSettings {
         }))
     }
 
-    /// Whether what is remembered of pages under `other` is still right here. Source: `reusableCache` of Prometheus.
+    /// Whether what is remembered of a target's pages under `other` is still right here: lines that are known are neither
+    /// relabelled nor checked again. Prometheus' `reusableCache` is more careful and forgets at almost every change.
     pub(crate) fn reads_pages_like(&self, other: &JobSettings) -> bool {
-        let without_irrelevant = |settings: &JobSettings| {
-            let mut config = settings.config.clone();
-            config.scrape_interval = model::DurationMs::ZERO;
-            config.scrape_timeout = model::DurationMs::ZERO;
-            config.limits.samples = 0;
-            config.http_client = self.config.http_client.clone();
-            config
-        };
-        without_irrelevant(self) == without_irrelevant(other)
+        fn relevant(config: &ScrapeConfig) -> impl PartialEq + '_ {
+            let limits = &config.limits;
+            (
+                (config.honor_labels, config.honor_timestamps, config.track_timestamps_staleness),
+                (limits.labels, limits.label_name_length, limits.label_value_length),
+                (config.name_validation, &config.metric_relabel_configs),
+                // The series of the report.
+                config.extra_scrape_metrics,
+            )
+        }
+        relevant(&self.config) == relevant(&other.config)
     }
+}
+
+/// What to ask for: a target that is offered protobuf sends it, and it has no parser.
+fn readable(config: &ScrapeConfig) -> Vec<ScrapeProtocol> {
+    let wanted = config.scrape_protocols.iter().map(|p| protocol(*p));
+    let readable: Vec<ScrapeProtocol> = wanted.filter(|p| p.format() != Format::Protobuf).collect();
+    if readable.len() < config.scrape_protocols.len() {
+        warn!(scrape_pool = config.job_name, "protobuf pages are not read: native histograms are not scraped");
+    }
+    if readable.is_empty() { exposition::DEFAULT_SCRAPE_PROTOCOLS.to_vec() } else { readable }
 }
 
 fn rule(config: &config::RelabelConfig) -> Result<Rule, String> {

@@ -138,6 +138,37 @@ async fn tls_is_checked_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_is_spoken_where_tls_agrees_on_it() {
+    let key = rcgen::generate_simple_self_signed(vec!["narthex.test".to_owned()]).unwrap();
+    let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.signing_key.serialize_der()));
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], der)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let router = axum::Router::new().route(
+        "/metrics",
+        axum::routing::get(|request: axum::extract::Request| async move {
+            let is_h2 = request.version() == axum::http::Version::HTTP_2;
+            ([("content-type", "text/plain; version=0.0.4")], format!("is_h2 {}\n", u8::from(is_h2)))
+        }),
+    );
+    let server = server::Server::bind("127.0.0.1:0", Some(Arc::new(config)), server::Limits::default()).await.unwrap();
+    let address = server.address().unwrap().to_string();
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let serving = tokio::spawn(server.serve(router, stopped));
+    let tls = "    scheme: https\n    tls_config: {insecure_skip_verify: true}\n";
+    for (http2, expected) in [("true", 1.0), ("false", 0.0)] {
+        let yaml = job(&format!("{tls}    enable_http2: {http2}\n"), &[&address]).replace("100ms", "300ms");
+        let rig = Rig::start(&yaml).await;
+        until("a scrape", || rig.twin.last("is_h2") == Some(expected)).await;
+    }
+    serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redirects_are_followed_unless_told_otherwise() {
     let site = Site::start(|request| match request.target.as_str() {
         "/metrics" => Reply::status("302 Found").with("Location", "/a?b=c"),

@@ -95,3 +95,45 @@ async fn a_stop_ends_scrapes_but_no_series() {
     assert_eq!((site.hits(), rig.twin.0.lock().samples.len()), (hits, samples));
     assert!(!rig.twin.values(&[]).contains(&None));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_stay_while_a_new_mechanism_has_not_looked_yet() {
+    let target = Site::start(|_| Reply::text("a 1\n")).await;
+    let address = target.address.clone();
+    let list = Site::start(move |request| match request.target.as_str() {
+        "/hang" => Reply::hang(),
+        _ => Reply::of("application/json", format!("[{{\"targets\": [\"{address}\"]}}]")),
+    })
+    .await;
+    let yaml = |path: &str| {
+        format!(
+            "scrape_configs:\n- job_name: j\n  scrape_interval: 100ms\n  scrape_timeout: 100ms\n  http_sd_configs: [{{url: 'http://{}{path}', refresh_interval: 1h}}]\n",
+            list.address
+        )
+    };
+    let rig = Rig::start(&yaml("/a")).await;
+    rig.until_up().await;
+    for path in ["/hang", "/b"] {
+        rig.apply(&yaml(path)).await;
+        let hits = target.hits();
+        until("more scrapes", || target.hits() > hits + 3).await;
+        assert_eq!(rig.pool().active.len(), 1);
+    }
+    rig.scraper.stop().await;
+    let ups = rig.twin.series(&[("__name__", "up")]);
+    assert!(ups.windows(2).all(|w| (w[1].0 - w[0].0 - 100).abs() <= 60), "{ups:?}");
+    assert!(rig.twin.values(&[("__name__", "scrape_series_added")])[1..].iter().all(|v| *v == Some(0.0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_goes_away_leaves_no_half_configuration() {
+    let site = Site::start(|_| Reply::text("a 1\n")).await;
+    let rig = Rig::start(&job("", &["gone.invalid:1"])).await;
+    let config = super::support::parse(&job("", &[&site.address]));
+    // Polled once, then dropped.
+    assert!(futures::FutureExt::now_or_never(rig.scraper.apply_config(&config)).is_none());
+    rig.until_up().await;
+    assert_eq!(rig.pool().active[0].scrape_url, format!("http://{}/metrics", site.address));
+    rig.apply(&job("", &[])).await;
+    assert!(rig.pool().active.is_empty());
+}

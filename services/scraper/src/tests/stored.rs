@@ -43,10 +43,7 @@ async fn a_replica_that_forgets_gets_the_labels_of_remembered_lines_again() {
     let before = rig.twin.exposed();
     assert_eq!(before.len(), 3);
     assert!(before[1].contains("le=\"1.0\""), "{before:?}");
-    let mut held = rig.twin.0.lock();
-    held.labels.clear();
-    held.samples.clear();
-    drop(held);
+    rig.twin.forget();
     until("samples", || rig.twin.last("up") == Some(1.0)).await;
     assert_eq!(rig.twin.exposed(), before);
 }
@@ -62,9 +59,7 @@ async fn a_marker_is_stored_where_its_series_was_forgotten() {
     .await;
     let rig = Rig::start(&job("", &[&site.address]).replace("100ms", "400ms")).await;
     rig.until_up().await;
-    let mut held = rig.twin.0.lock();
-    held.labels.clear();
     is_short.store(true, std::sync::atomic::Ordering::SeqCst);
-    drop(held);
+    rig.twin.forget();
     until("a marker", || rig.twin.values(&[("__name__", "h_bucket"), ("le", "1.0")]).last() == Some(&None)).await;
 }

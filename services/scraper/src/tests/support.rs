@@ -233,6 +233,13 @@ impl Held {
 }
 
 impl Twin {
+    /// Loses all that it held.
+    pub(super) fn forget(&self) {
+        let mut held = self.0.lock();
+        held.labels.clear();
+        held.samples.clear();
+    }
+
     /// Samples of the series with these labels (`__name__` and others), in the order in which they came; a staleness marker is
     /// `None`.
     pub(super) fn series(&self, wanted: &[(&str, &str)]) -> Vec<(i64, Option<f64>)> {
