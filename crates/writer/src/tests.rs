@@ -95,6 +95,42 @@ fn labels_travel_once_and_again_when_asked_for() {
     assert_eq!((held.definitions, held.samples.len()), (3, 7));
 }
 
+/// A series by an id that the caller remembers, and the labels that it tells when asked.
+struct Remembered(SeriesId, Option<Labels>, std::sync::atomic::AtomicUsize);
+
+impl SampleSource for Remembered {
+    fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
+        let labels = || {
+            self.2.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.1.clone()
+        };
+        if let Some(id) = sink.known_series(self.0, labels, 1) {
+            sink.sample(id, NOW.0, 1.0);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_remembered_series_is_asked_for_its_labels_only_when_they_are_needed() {
+    let (twin, writer) = writer();
+    let id = SeriesId::compute(&TenantId::anonymous(), &labels(1), &mut Vec::new());
+    let source = Remembered(id, Some(labels(1)), Default::default());
+    let write = |source: &Remembered| {
+        writer.write(&TenantId::anonymous(), source, NOW).now_or_never().unwrap().unwrap().stored_samples
+    };
+    assert_eq!((write(&source), write(&source)), (1, 1));
+    assert_eq!(source.2.load(std::sync::atomic::Ordering::Relaxed), 1);
+    twin.0.lock().unwrap().labels.clear();
+    assert_eq!(write(&source), 1);
+    assert_eq!(source.2.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(twin.0.lock().unwrap().samples.len(), 3);
+    // Nobody knows the labels, or they are those of another series: nothing is written.
+    let other = SeriesId(id.0 ^ 1);
+    assert_eq!(write(&Remembered(other, None, Default::default())), 0);
+    assert_eq!(write(&Remembered(other, Some(labels(2)), Default::default())), 0);
+}
+
 #[test]
 fn the_window_is_kept_at_the_door() {
     let (twin, writer) = writer();

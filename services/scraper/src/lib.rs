@@ -9,6 +9,8 @@
 
 mod end_of_run;
 mod families;
+#[doc(hidden)]
+pub mod fuzzing;
 mod loops;
 mod metrics;
 mod page;

@@ -24,8 +24,8 @@ use crate::snapshot::Health;
 use crate::source::Scrape;
 use crate::target::Target;
 
-/// Pages of more bytes than this are read on a thread of their own: about half a millisecond of work where every line is known,
-/// ten where none is.
+/// Pages of more bytes than this are read on a thread of their own. So much is 2,000 lines: a tenth of a millisecond of work where
+/// every line is known, nine where none is (60 and 4,600 ns a line, measured with `opt-level = 1` on a busy machine).
 const INLINE_PAGE_BYTES_MAX: usize = 128 << 10;
 
 /// The first pause before a write is tried again; each next one is twice as long.
