@@ -1,5 +1,11 @@
 //! End-to-end tests: the binary, its peers, and what must hold between them. Each test starts what it needs in a folder of
 //! its own, on ports that are free, waits for conditions and never for time, and prints its seed.
+//!
+//! - `NARTHEX_BIN`: the binary under test; else the one that `cargo test --workspace` built beside this test.
+//! - `NARTHEX_PEER_*`: a peer; else what `tools/peers.sh` unpacked. With `CI=true` a test without its peer fails.
+//! - `NARTHEX_PROMETHEUS`: a Prometheus 3 to compare with instead of Debian's 2.42; then also at the edges of windows.
+//! - `NARTHEX_FULL=1`: the memory of a query over 200,000 series instead of 50,000.
+//! - `NARTHEX_SEED`: the seed that a failed test printed.
 
 mod agree;
 mod bad;
