@@ -8,6 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tracing::error;
 
+/// An expression of a thousand levels is evaluated by recursion.
+const STACK_BYTES: usize = 8 << 20;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// As many threads as cores. Jobs wait in a bounded queue; who offers one more waits for room.
@@ -24,7 +27,8 @@ impl ComputePool {
         let receiver = Arc::new(Mutex::new(receiver));
         for i in 0..threads {
             let receiver = receiver.clone();
-            std::thread::Builder::new().name(format!("compute-{i}")).spawn(move || work(&receiver))?;
+            let builder = std::thread::Builder::new().name(format!("compute-{i}")).stack_size(STACK_BYTES);
+            builder.spawn(move || work(&receiver))?;
         }
         Ok(ComputePool { jobs, threads })
     }

@@ -1,5 +1,5 @@
-//! Closing ranges: seal, cut, upload, manifest, and later free. `REPLICATION.md` has the protocol; a group of one has nobody to
-//! ask, so its seal is its own word and its pulls are none.
+//! Closing ranges: seal, cut, upload, manifest, and later free (`ARCHITECTURE.md`, "Closing a range"). A group of one has nobody
+//! to ask, so its seal is its own word and it pulls from nobody.
 //!
 //! Each step may be the last before a crash. What is found done is not done again: a manifest that is there decides; blocks of
 //! ours that no manifest lists are left-overs of an attempt and go.

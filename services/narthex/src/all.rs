@@ -22,6 +22,7 @@ use writer::Writer;
 
 use crate::data_dir::DataDir;
 use crate::flags::{All, WalSync};
+use crate::front::Front;
 use crate::state::{Running, State};
 use crate::{configuration, control_plane, data_dir, process_metrics};
 
@@ -33,6 +34,8 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(30);
 /// Computations waiting for a thread.
 const COMPUTE_QUEUE_MAX: usize = 256;
+/// What `--enable-feature` can turn on.
+const FEATURES: [&str; 3] = ["promql-experimental-functions", "promql-delayed-name-removal", "type-and-unit-labels"];
 /// The only group of a single process.
 const GROUP: u32 = 1;
 
@@ -52,9 +55,11 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     let config = configuration::load(flags)?;
     let data = data_dir::open(&flags.storage_path)?;
     let listener = listen(flags).await?;
+    let front = Front::default();
+    let http = tokio::spawn(listener.serve(front.router(), stopped.clone()));
 
     let control_plane = control_plane::open(&flags.storage_path, data.incarnation).await?;
-    let ingester = open_ingester(flags).await?;
+    let ingester = open_ingester(flags, &config).await?;
     let limits = writer::Limits { window: configuration::window(&config), ..writer::Limits::default() };
     let writer = Arc::new(Writer::new(ingester.clone(), GROUP, 1, rand::random(), limits));
     let blocks = open_blocks(flags).await?;
@@ -65,8 +70,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     let evaluator = evaluator(flags, &ingester, &blocks)?;
     let api = Arc::new(Api::new(evaluator, sources(&state, metrics), api_options(flags, &state)?));
 
-    let router = api.router().merge(distributor.router());
-    let http = tokio::spawn(listener.serve(router, stopped.clone()));
+    front.open(api.router().merge(distributor.router()));
     let snapshots = tokio::spawn(ingester.clone().snapshot_loop(SNAPSHOT_INTERVAL, stopped.clone()));
     let closer = closer(flags, &ingester, &blocks, &data, &control_plane.map().borrow())?;
     let maintenance = tokio::spawn(maintain(closer, state.clone(), blocks, stopped.clone()));
@@ -99,8 +103,10 @@ async fn listen(flags: &All) -> anyhow::Result<Server> {
     Ok(listener)
 }
 
-async fn open_ingester(flags: &All) -> anyhow::Result<Arc<Ingester>> {
+async fn open_ingester(flags: &All, config: &config::Config) -> anyhow::Result<Arc<Ingester>> {
+    let exemplars_max = config.storage.max_exemplars.map_or(0, |n| usize::try_from(n).unwrap_or(0));
     let config = ingester::Config {
+        exemplars_max,
         sync: match flags.wal_sync {
             WalSync::Commit => Sync::EveryCommit,
             WalSync::Interval => Sync::Interval(SYNC_INTERVAL),
@@ -207,17 +213,17 @@ fn sources(state: &Arc<State>, metrics: Metrics) -> ApiSources {
 
 fn api_options(flags: &All, state: &Arc<State>) -> anyhow::Result<ApiOptions> {
     let on = |feature: &str| flags.enable_feature.iter().any(|f| f == feature);
+    for feature in flags.enable_feature.iter().filter(|f| !FEATURES.contains(&f.as_str())) {
+        warn!(feature, "this feature of --enable-feature is not supported and does nothing");
+    }
     let configured = state.clone();
     Ok(ApiOptions {
         query_timeout: flags.query_timeout,
         lookback: flags.lookback_delta,
         subquery_step: Arc::new(move || configured.config().global.evaluation_interval),
         query_limits: engine::Limits { samples_max: flags.query_max_samples },
-        engine: engine::Options {
-            delayed_name_removal: on("promql-delayed-name-removal"),
-            ..engine::Options::default()
-        },
-        parse: ParseOptions { experimental_functions: on("promql-experimental-functions"), ..ParseOptions::default() },
+        engine: engine::Options { delayed_name_removal: on(FEATURES[1]), type_and_unit_labels: on(FEATURES[2]) },
+        parse: ParseOptions { experimental_functions: on(FEATURES[0]), ..ParseOptions::default() },
         cors_origin: Regexp::matcher(&flags.cors_origin).context("parse --web.cors.origin")?,
         lifecycle_enabled: flags.enable_lifecycle,
         ..ApiOptions::default()

@@ -14,8 +14,8 @@ pub(crate) fn init(level: LogLevel, format: LogFormat) {
         LogLevel::Warn => Level::WARN,
         LogLevel::Error => Level::ERROR,
     };
-    // Libraries speak only when something is wrong.
-    let filter = format!("warn,{}", OURS.map(|name| format!("{name}={level}")).join(","));
+    // Libraries speak only when something is wrong. openraft warns of every vote that a lone voter casts for itself.
+    let filter = format!("warn,openraft=error,{}", OURS.map(|name| format!("{name}={level}")).join(","));
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -7,6 +7,7 @@ mod configuration;
 mod control_plane;
 mod data_dir;
 mod flags;
+mod front;
 mod log;
 mod process_metrics;
 mod state;
