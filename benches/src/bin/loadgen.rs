@@ -101,8 +101,14 @@ struct History {
     step_ms: i64,
 }
 
-fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    run(Arguments::parse()).unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
     let fleet = Fleet::new(arguments.fleet.seed, arguments.fleet.targets, arguments.fleet.churn);
     match arguments.mode {
         Mode::RemoteWrite { history, path, samples_per_request, connections, series_per_request } => {

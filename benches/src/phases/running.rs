@@ -66,14 +66,22 @@ impl<'a> Running<'a> {
         while !holds(self) {
             let running = self.process.ensure_running();
             if running.is_err() || began.elapsed() > most {
-                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-                let lines: Vec<&str> = log.lines().rev().take(5).collect();
                 let state = running.err().map_or(format!("not within {most:?}"), |error| error.to_string());
-                bail!("{} did not {what}: {state}; its log ends (newest first): {lines:#?}", self.system.kind.id());
+                bail!(
+                    "{} did not {what}: {state}; its log ends (newest first): {:#?}",
+                    self.system.kind.id(),
+                    self.log_end()
+                );
             }
             std::thread::sleep(POLL_PAUSE);
         }
         Ok(())
+    }
+
+    /// The last lines of the log, newest first.
+    fn log_end(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        log.lines().rev().take(5).map(str::to_string).collect()
     }
 
     /// A client with a connection of its own.
@@ -101,6 +109,10 @@ impl<'a> Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        // It was to run until now: that it did not explains the failure that follows, a refused connection mostly.
+        if let Err(ended) = self.process.ensure_running() {
+            eprintln!("{}: {ended}; its log ends (newest first): {:#?}", self.system.kind.id(), self.log_end());
+        }
         // A folder that stays is emptied by the next start; while the process runs it would only grow again.
         self.process.kill().ok();
         std::fs::remove_dir_all(&self.folder).ok();
