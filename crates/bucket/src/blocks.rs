@@ -22,7 +22,8 @@ const TENANT_LABEL: &str = "tenant_id";
 /// Batches of a block read ahead of whoever merges them.
 const READ_AHEAD: usize = 1;
 
-/// All blocks of a bucket.
+/// All blocks of a bucket; clones are the same.
+#[derive(Clone)]
 pub struct Blocks {
     bucket: Bucket,
     known: Arc<RwLock<Known>>,
@@ -118,13 +119,33 @@ fn set_aside(known: &RwLock<Known>, ulid: Ulid, range: Option<TimeRange>, why: S
     known.set_aside.insert(ulid, (range, why));
 }
 
+/// How often a question is asked again because a block turned out to be unreadable and was set aside.
+const ATTEMPTS_MAX: usize = 4;
+
+/// Asks until no more blocks are set aside; `missing` then names those that were.
+fn past_damage(
+    ask: impl Fn() -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> + Send + 'static,
+) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+    async move {
+        let mut attempt = 1;
+        loop {
+            match ask().await {
+                Err(SelectError::Unreadable { .. }) if attempt < ATTEMPTS_MAX => attempt += 1,
+                done => return done,
+            }
+        }
+    }
+    .boxed()
+}
+
 impl Queryable for Blocks {
     fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
         self.union(&request.tenant, request.range).select(request)
     }
 
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
-        self.union(&query.tenant, query.range).label_names(query)
+        let this = self.clone();
+        past_damage(move || this.union(&query.tenant, query.range).label_names(query.clone()))
     }
 
     fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {

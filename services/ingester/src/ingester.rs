@@ -10,7 +10,7 @@ use disk::Disk;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use head::Head;
-use model::TimestampMs;
+use model::{TimeRange, TimestampMs};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use writer::{PushReply, Replica};
@@ -128,6 +128,7 @@ impl Ingester {
             in_flight_bytes_max: config.in_flight_bytes_max,
             logged_bytes: AtomicUsize::new(0),
             truncate_before: Mutex::new(0),
+            holes: Mutex::default(),
             log_failure: Mutex::new(None),
         });
         let pipeline = Pipeline::start(opened.log, shared.clone(), config.sync)?;
@@ -153,6 +154,24 @@ impl Ingester {
     /// Sealed, dropped and freed ranges.
     pub fn control(&self) -> Control {
         self.shared.control.lock().clone()
+    }
+
+    /// The ranges of which acknowledged samples were lost for good: the cluster map's record. Answers name them.
+    pub fn set_holes(&self, holes: Vec<TimeRange>) {
+        *self.shared.holes.lock() = holes;
+    }
+
+    pub(crate) fn holes(&self) -> Vec<TimeRange> {
+        self.shared.holes.lock().clone()
+    }
+
+    /// The time that damage to the log may have taken samples from, at `now`: all that no block holds.
+    pub fn unclosed_range(&self, now: TimestampMs) -> TimeRange {
+        let control = self.control();
+        let closed = control.dropped.keys().next_back().map(|start| *start + crate::RANGE);
+        let held = self.shared.head.time_bounds().map_or(now, |(mint, _)| mint);
+        let oldest = closed.unwrap_or(held).max(control.freed_before);
+        TimeRange::new(oldest.min(now), TimestampMs(now.0 + 1))
     }
 
     /// How it is.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use batch::Batch;
 use head::{Head, Refs};
-use model::TimestampMs;
+use model::{TimeRange, TimestampMs};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) logged_bytes: AtomicUsize,
     /// Everything before this may be truncated, said by who writes snapshots.
     pub(crate) truncate_before: Mutex<Position>,
+    /// Ranges of which acknowledged samples were lost for good.
+    pub(crate) holes: Mutex<Vec<TimeRange>>,
     /// Why the log takes nothing, while it does not.
     pub(crate) log_failure: Mutex<Option<String>>,
 }

@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use head::Order;
+use model::{TenantId, TimeRange};
 use storage::{LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SeriesBatch};
 use tokio::sync::mpsc;
 
@@ -40,6 +41,13 @@ impl Queryable for Ingester {
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
         let head = self.head().clone();
         blocking(move || head.label_names(&query))
+    }
+
+    fn missing(&self, _tenant: &TenantId, range: TimeRange) -> Vec<String> {
+        let told = |hole: TimeRange| {
+            format!("samples between {} and {} (ms) were lost when the log was damaged", hole.mint, hole.maxt)
+        };
+        self.holes().into_iter().filter(|hole| hole.overlaps(&range)).map(told).collect()
     }
 
     fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {

@@ -36,8 +36,6 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(30);
 const COMPUTE_QUEUE_MAX: usize = 256;
 /// What `--enable-feature` can turn on.
 const FEATURES: [&str; 3] = ["promql-experimental-functions", "promql-delayed-name-removal", "type-and-unit-labels"];
-/// The only group of a single process.
-const GROUP: u32 = 1;
 
 /// Runs until a signal to stop.
 pub(crate) fn run(flags: &All) -> anyhow::Result<()> {
@@ -59,9 +57,11 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     let http = tokio::spawn(listener.serve(front.router(), stopped.clone()));
 
     let control_plane = control_plane::open(&flags.storage_path, data.incarnation).await?;
-    let ingester = open_ingester(flags, &config).await?;
+    let (group, generation) = control_plane::group(&control_plane)?;
+    let ingester = open_ingester(flags, &config, generation).await?;
+    control_plane::record_losses(&control_plane, &ingester, clock::now()).await?;
     let limits = writer::Limits { window: configuration::window(&config), ..writer::Limits::default() };
-    let writer = Arc::new(Writer::new(ingester.clone(), GROUP, 1, rand::random(), limits));
+    let writer = Arc::new(Writer::new(ingester.clone(), group.0, generation, rand::random(), limits));
     let blocks = open_blocks(flags).await?;
     let scraper = Arc::new(Scraper::new(writer.clone(), scraper_outside(), scraper::Limits::default(), &metrics));
     let distributor = Distributor::new(writer.clone(), distributor::Limits::default(), &metrics);
@@ -103,10 +103,11 @@ async fn listen(flags: &All) -> anyhow::Result<Server> {
     Ok(listener)
 }
 
-async fn open_ingester(flags: &All, config: &config::Config) -> anyhow::Result<Arc<Ingester>> {
+async fn open_ingester(flags: &All, config: &config::Config, generation: u64) -> anyhow::Result<Arc<Ingester>> {
     let exemplars_max = config.storage.max_exemplars.map_or(0, |n| usize::try_from(n).unwrap_or(0));
     let config = ingester::Config {
         exemplars_max,
+        generation,
         sync: match flags.wal_sync {
             WalSync::Commit => Sync::EveryCommit,
             WalSync::Interval => Sync::Interval(SYNC_INTERVAL),
@@ -167,10 +168,11 @@ fn closer(
     map: &ClusterMap,
 ) -> anyhow::Result<Closer> {
     let cluster = map.cluster().context("the cluster map has no cluster id")?;
+    let group = map.groups().first().context("the cluster map has no group")?;
     let identity = Identity {
         cluster: format!("{:032x}", cluster.0),
-        group: GROUP,
-        generation: 1,
+        group: group.id().0,
+        generation: group.newest().number.0,
         incarnation: format!("{:016x}", data.incarnation.0),
     };
     let scratch = flags.storage_path.join("cut");

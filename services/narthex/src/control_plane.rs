@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use cluster::{Address, ClusterId, ClusterMap, Incarnation, NodeId, Outcome, SingleNode, Zone, next_step};
+use cluster::{
+    Address, ClusterId, ClusterMap, Command, GroupId, Hole, Incarnation, NodeId, Outcome, SingleNode, Zone, next_step,
+};
+use ingester::Ingester;
+use model::TimestampMs;
 use raft::{Alone, Node, Options, ProposeError};
 
 /// Number of partitions of a single process, fixed at its birth.
@@ -47,4 +51,25 @@ async fn settle(node: &Node, single: &SingleNode) -> anyhow::Result<()> {
             Err(e) => return Err(e.into()),
         }
     }
+}
+
+/// The only group, and its generation.
+pub(crate) fn group(node: &Node) -> anyhow::Result<(GroupId, u64)> {
+    let map = node.map().borrow().clone();
+    let group = map.groups().first().context("the cluster map has no group")?;
+    Ok((group.id(), group.newest().number.0))
+}
+
+/// Records for ever what a damaged log has lost, and tells the ingester of all such records, so that answers name them.
+pub(crate) async fn record_losses(node: &Node, ingester: &Ingester, now: TimestampMs) -> anyhow::Result<()> {
+    let (group, _) = group(node)?;
+    if !ingester.recovery().lost.is_empty() {
+        let hole = Hole { group, range: ingester.unclosed_range(now) };
+        match node.propose(Command::RecordHole(hole)).await? {
+            Outcome::Changed(_) | Outcome::Unchanged => {}
+            Outcome::Refused(why) => bail!("the control plane refuses to record a loss: {why}"),
+        }
+    }
+    ingester.set_holes(node.map().borrow().holes().of(group).to_vec());
+    Ok(())
 }

@@ -41,7 +41,7 @@ enum LeftOut {
 
 /// Left out, how many cases that is, and why.
 const LEFT_OUT: [(LeftOut, usize, &str); 10] = [
-    (LeftOut::Error("native histograms are not supported by this version"), 22, "the engine does not have them yet"),
+    (LeftOut::Error("not supported by this version: native histograms"), 22, "the engine does not have them yet"),
     (LeftOut::Path("/api/v1/rules"), 15, "there is no ruler yet"),
     (LeftOut::Path("/api/v1/alerts"), 1, "there is no ruler yet"),
     (LeftOut::Path("/api/v1/alertmanagers"), 1, "there is no ruler yet"),

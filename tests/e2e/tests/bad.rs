@@ -305,6 +305,37 @@ fn a_torn_log_is_cut_and_what_was_acknowledged_before_is_there() -> Result<()> {
     server.stop()
 }
 
+#[test]
+fn damage_to_what_was_acknowledged_is_named_in_answers_for_ever() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let setup = Setup::narthex(folder.path())?;
+    let at_ms = now_ms();
+    let mut server = setup.start()?;
+    for number in 0..50 {
+        write::push(&mut server.client, &one_sample("damaged", at_ms - 100_000 + number * 1000, number as f64))?;
+    }
+    server.kill()?;
+    let segment = newest_segment(&setup)?;
+    let mut bytes = std::fs::read(&segment)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&segment, bytes)?;
+
+    // The start that finds it, and one that finds nothing new.
+    for start in ["finds", "remembers"] {
+        let mut server = start_with_log(&setup, start)?;
+        let count = server.number("count_over_time(damaged[10m])", at_ms)?;
+        ensure!((40.0..50.0).contains(&count), "{count} of 50 samples are there");
+        for path in ["query?query=up", "series?match[]=damaged", "labels"] {
+            let answer = server.client.get(&format!("/api/v1/{path}"))?;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            ensure!(text.contains("were lost when the log was damaged"), "{start}: {path}: {text}");
+        }
+        server.stop()?;
+    }
+    Ok(())
+}
+
 /// Started with a log of its own, so that what is said at this start is known.
 fn start_with_log(setup: &Setup, log: &str) -> Result<Server> {
     let mut process = setup.launch_with_log(log)?;

@@ -33,12 +33,14 @@ pub(crate) async fn series(api: &Api, form: &Form) -> ApiResult {
             select(api, matchers, range, wanted, &mut found).await?;
         }
     }
+    let missing = api.evaluator.store().missing(&TenantId::anonymous(), range);
     let sort = move || {
         found.sort_unstable();
         found.dedup();
         let truncated = limit.is_some_and(|limit| found.len() > limit);
         found.truncate(limit.unwrap_or(usize::MAX));
-        let warnings = if truncated { vec![TRUNCATED.to_owned()] } else { Vec::new() };
+        let mut warnings = missing;
+        warnings.extend(truncated.then(|| TRUNCATED.to_owned()));
         Answer::with_warnings(warnings, |out| put_list(out, b"[]", &found, put_labels))
     };
     api.compute(sort).await
@@ -74,8 +76,10 @@ async fn select(
 pub(crate) async fn names(api: &Api, form: &Form) -> ApiResult {
     let limit = params::limit(form)?;
     let query = label_query(form)?;
+    let range = query.range;
     let found = api.evaluator.store().label_names(query).await?;
-    texts(api, found.values, found.warnings, limit).await
+    let missing = api.evaluator.store().missing(&TenantId::anonymous(), range);
+    texts(api, found.values, [found.warnings, missing].concat(), limit).await
 }
 
 /// `label/<name>/values`
@@ -91,8 +95,10 @@ pub(crate) async fn values(api: &Api, form: &Form) -> ApiResult {
     }
     let limit = params::limit(form)?;
     let query = label_query(form)?;
+    let range = query.range;
     let found = api.evaluator.store().label_values(&name, query).await?;
-    texts(api, found.values, found.warnings, limit).await
+    let missing = api.evaluator.store().missing(&TenantId::anonymous(), range);
+    texts(api, found.values, [found.warnings, missing].concat(), limit).await
 }
 
 fn label_query(form: &Form) -> Result<LabelQuery, ApiError> {
