@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use model::{TenantId, TimeRange};
 use parking_lot::RwLock;
-use storage::{LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SeriesBatch, Union};
+use storage::{LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SeriesBatch, Union, chain};
 use tokio::sync::mpsc;
 use tracing::warn;
 use ulid::Ulid;
@@ -207,14 +207,4 @@ impl Queryable for OneBlock {
         let name = name.to_owned();
         self.labels(move |block| block.label_values(&name, &query.matcher_sets))
     }
-}
-
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        text = format!("{text}: {e}");
-        source = e.source();
-    }
-    text
 }

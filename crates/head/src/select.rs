@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use model::{Matcher, TenantId, TimeRange, TimestampMs};
-use storage::{Chunk, ChunkEncoding, LabelQuery, SelectError, SelectRequest, Series, SeriesBatch};
+use storage::{Chunk, ChunkEncoding, LabelQuery, SelectError, SelectRequest, Series, SeriesBatch, chain};
 
 use crate::Error;
 use crate::chunk_files::{ChunkFiles, SealedChunk};
@@ -325,14 +325,4 @@ fn first_samples(data: &[u8], n: u16) -> Bytes {
     let mut copy = data.to_vec();
     copy[..2].copy_from_slice(&n.to_be_bytes());
     copy.into()
-}
-
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        text = format!("{text}: {e}");
-        source = e.source();
-    }
-    text
 }

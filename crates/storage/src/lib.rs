@@ -4,10 +4,12 @@
 //! the second, PromQL and the HTTP API only the first. This crate holds no data and starts no task.
 
 mod append;
+mod cause;
 mod select;
 mod union;
 
 pub use append::{AppendError, AppendOutcome, Appendable, ErrorClass, RejectReason, Rejection, SeriesSamples};
+pub use cause::chain;
 pub use select::{
     Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, Series, SeriesBatch,
     Shard,

@@ -12,12 +12,13 @@ use futures::future::BoxFuture;
 use head::Head;
 use model::{TimeRange, TimestampMs};
 use parking_lot::{Mutex, RwLock};
+use storage::chain;
 use tokio::sync::oneshot;
 use writer::{PushReply, Replica};
 
 use crate::control::{Change, Control};
 pub use crate::pipeline::Sync;
-use crate::pipeline::{Entry, Pipeline, Shared, chain};
+use crate::pipeline::{Entry, Pipeline, Shared};
 use crate::recover::{self, Recovery};
 
 /// Timestamps are stored in 48 bits of milliseconds.

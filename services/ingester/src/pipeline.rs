@@ -10,6 +10,7 @@ use batch::Batch;
 use head::{Head, Refs};
 use model::{TimeRange, TimestampMs};
 use parking_lot::Mutex;
+use storage::chain;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 use wal::{Log, Position};
@@ -282,15 +283,4 @@ fn answer(shared: &Shared, batch: &Batch, reply: oneshot::Sender<PushReply>, sai
     shared.in_flight_bytes.fetch_sub(batch.bytes().len(), Ordering::Relaxed);
     // A writer that stopped waiting sends again; nobody needs this answer then.
     drop(reply.send(said));
-}
-
-/// An error and its causes.
-pub(crate) fn chain(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut source = e.source();
-    while let Some(e) = source {
-        text = format!("{text}: {e}");
-        source = e.source();
-    }
-    text
 }
