@@ -169,7 +169,7 @@ impl Sides {
                 join.ticker.tick(node.grid.count)?;
                 if math::is_trim(node.op) {
                     if many.values.iter().zip(&one.values).any(|(a, b)| !is_absent(*a) && !is_absent(*b)) {
-                        join.annotations.incompatible_floats(node.pos, math::op_text(node.op));
+                        join.annotations.incompatible_floats(node.pos, node.op.as_str());
                     }
                     continue;
                 }

@@ -59,7 +59,7 @@ pub(crate) fn apply(
         }
         MapOp::TrimFloats { op, pos } => {
             if any_present(column) {
-                env.annotations.incompatible_floats(*pos, math::op_text(*op));
+                env.annotations.incompatible_floats(*pos, op.as_str());
             }
             left = false;
         }

@@ -162,30 +162,6 @@ pub(crate) fn is_arithmetic(op: BinaryOp) -> bool {
     !is_comparison(op) && !is_set(op) && !is_trim(op)
 }
 
-/// How an operator is written, for messages.
-pub(crate) fn op_text(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Atan2 => "atan2",
-        BinaryOp::Eql => "==",
-        BinaryOp::Neq => "!=",
-        BinaryOp::Lte => "<=",
-        BinaryOp::Lss => "<",
-        BinaryOp::Gte => ">=",
-        BinaryOp::Gtr => ">",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
-        BinaryOp::TrimUpper => "</",
-        BinaryOp::TrimLower => ">/",
-    }
-}
-
 fn compare(op: BinaryOp, a: f64, b: f64) -> bool {
     match op {
         BinaryOp::Eql => a == b,
