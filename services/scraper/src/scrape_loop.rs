@@ -84,6 +84,8 @@ pub(crate) struct ScrapeLoop {
     pub(crate) status: Mutex<Status>,
     /// Why no scrape can succeed. Locked for a moment.
     pub(crate) forced_error: Mutex<Option<Arc<str>>>,
+    /// The writer's epoch before the last write, if that succeeded.
+    pub(crate) defined_at: Mutex<Option<u64>>,
     /// Loops are numbered as they come into being.
     pub(crate) number: u64,
     pub(crate) stop: watch::Sender<bool>,
@@ -209,9 +211,13 @@ impl ScrapeLoop {
             rows,
             report: (self.report.clone(), at.0, report.values()),
             found_again: OnceLock::new(),
+            defined_at: *self.defined_at.lock(),
         };
+        let epoch = self.shared.writer.epoch();
         let deadline = (started + self.schedule.interval().to_std()).max(Instant::now() + WRITE_TIME_MIN);
-        if !self.write(&scrape, deadline).await {
+        let is_written = self.write(&scrape, deadline).await;
+        *self.defined_at.lock() = is_written.then_some(epoch);
+        if !is_written {
             self.memory.lock().families.forget_sent();
         }
     }
