@@ -7,6 +7,7 @@
 mod chunk_files;
 mod exemplars;
 mod head;
+mod hints;
 mod partition;
 mod postings;
 mod select;

@@ -1,10 +1,12 @@
 //! One partition of a tenant: its series, found by id and by label.
 
+use batch::FloatColumn;
 use hashbrown::HashTable;
 use model::{Labels, Matcher, SeriesId};
 
 use crate::Error;
 use crate::chunk_files::ChunkFiles;
+use crate::hints::Hints;
 use crate::postings::{Postings, SeriesRef};
 use crate::series::{MemSeries, Visible};
 
@@ -18,6 +20,7 @@ pub(crate) struct Partition {
     series: Vec<MemSeries>,
     /// Series of which [`MemSeries::retiring`] is set.
     retiring_count: usize,
+    hints: Hints,
     postings: Postings,
     /// Changes when series are renumbered.
     epoch: u64,
@@ -52,7 +55,40 @@ impl Partition {
 
     /// The series, unless a new definition must come first.
     pub(crate) fn find_live(&self, id: SeriesId) -> Option<SeriesRef> {
-        self.find(id).filter(|r| self.retiring_count == 0 || !self.series[*r as usize].retiring)
+        self.find(id).filter(|r| self.is_live(*r))
+    }
+
+    /// Finds the series of a column and appends their places to `refs`; those not there, or that need a definition, are given to
+    /// `on_missing`, and have the place `SeriesRef::MAX`.
+    pub(crate) fn find_all(
+        &mut self,
+        column: &FloatColumn<'_>,
+        refs: &mut Vec<SeriesRef>,
+        mut on_missing: impl FnMut(SeriesId),
+    ) {
+        let hash = column.ids_hash();
+        let from = refs.len();
+        let hinted = self.hints.get(hash).unwrap_or_default();
+        let mut hints = hinted.iter().copied().chain(std::iter::repeat(SeriesRef::MAX));
+        let (mut all_hinted, mut all_found) = (true, true);
+        for id in column.ids() {
+            let hint = hints.next().unwrap_or(SeriesRef::MAX);
+            let is_there = self.ids.get(hint as usize) == Some(&id) && self.is_live(hint);
+            let found = if is_there { Some(hint) } else { self.find_live(id) };
+            all_hinted &= is_there;
+            all_found &= found.is_some();
+            if found.is_none() {
+                on_missing(id);
+            }
+            refs.push(found.unwrap_or(SeriesRef::MAX));
+        }
+        if all_found && !all_hinted {
+            self.hints.note(hash, &refs[from..], self.series.len());
+        }
+    }
+
+    fn is_live(&self, r: SeriesRef) -> bool {
+        self.retiring_count == 0 || !self.series[r as usize].retiring
     }
 
     pub(crate) fn series(&self) -> &[MemSeries] {

@@ -23,6 +23,7 @@ use crate::schedule::Schedule;
 use crate::snapshot::Health;
 use crate::source::Scrape;
 use crate::target::Target;
+use crate::threads::Threads;
 
 /// Pages of more bytes than this are read on a thread of their own. So much is 2,000 lines: a tenth of a millisecond of work where
 /// every line is known, nine where none is (60 and 4,600 ns a line, measured with `opt-level = 1` on a busy machine).
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) tenant: TenantId,
     pub(crate) metrics: ScraperMetrics,
     pub(crate) loops: Loops,
+    pub(crate) threads: Threads,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -51,7 +53,7 @@ impl Shared {
         task: impl Future<Output = Option<TimestampMs>> + Send + 'static,
     ) -> JoinHandle<Option<TimestampMs>> {
         let mut shutdown = self.shutdown.clone();
-        tokio::spawn(async move {
+        self.threads.spawn(async move {
             tokio::select! {
                 // Cancel-safe because a scrape that is cut off is not acknowledged to anybody.
                 last = task => last,
