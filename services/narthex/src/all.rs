@@ -52,6 +52,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     // First of all what a user may have got wrong.
     let config = configuration::load(flags)?;
     let data = data_dir::open(&flags.storage_path)?;
+    let bucket = open_bucket(flags)?;
     let listener = listen(flags).await?;
     let front = Front::default();
     let http = tokio::spawn(listener.serve(front.router(), stopped.clone()));
@@ -62,7 +63,6 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     control_plane::record_losses(&control_plane, &ingester, clock::now()).await?;
     let limits = writer::Limits { window: configuration::window(&config), ..writer::Limits::default() };
     let writer = Arc::new(Writer::new(ingester.clone(), group.0, generation, rand::random(), limits));
-    let bucket = open_bucket(flags)?;
     let blocks = open_blocks(bucket.clone()).await?;
     let scraper = Arc::new(Scraper::new(writer.clone(), scraper_outside(), scraper::Limits::default(), &metrics));
     let distributor = Distributor::new(writer.clone(), distributor::Limits::default(), &metrics);
