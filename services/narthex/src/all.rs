@@ -14,7 +14,7 @@ use promql::{ParseOptions, engine};
 use querier::{Api, ApiOptions, ApiSources, Evaluator};
 use regexp::Regexp;
 use scraper::Scraper;
-use server::{ComputePool, Metrics, Server, clock};
+use server::{ComputePool, Metrics, Server, Web, clock};
 use storage::Union;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -52,6 +52,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     // First of all what a user may have got wrong.
     let config = configuration::load(flags)?;
     let data = data_dir::open(&flags.storage_path)?;
+    let bucket = open_bucket(flags)?;
     let listener = listen(flags).await?;
     let front = Front::default();
     let http = tokio::spawn(listener.serve(front.router(), stopped.clone()));
@@ -62,7 +63,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     control_plane::record_losses(&control_plane, &ingester, clock::now()).await?;
     let limits = writer::Limits { window: configuration::window(&config), ..writer::Limits::default() };
     let writer = Arc::new(Writer::new(ingester.clone(), group.0, generation, rand::random(), limits));
-    let blocks = open_blocks(flags).await?;
+    let blocks = open_blocks(bucket.clone()).await?;
     let limits = scraper::Limits { threads: scrape_threads(), ..scraper::Limits::default() };
     let scraper = Scraper::new(writer.clone(), scraper_outside(), limits, &metrics).context("start the scraper")?;
     let scraper = Arc::new(scraper);
@@ -74,7 +75,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
 
     front.open(api.router().merge(distributor.router()));
     let snapshots = tokio::spawn(ingester.clone().snapshot_loop(SNAPSHOT_INTERVAL, stopped.clone()));
-    let closer = closer(flags, &ingester, &blocks, &data, &control_plane.map().borrow())?;
+    let closer = closer(flags, &ingester, bucket, &blocks, &data, &control_plane.map().borrow())?;
     let maintenance = tokio::spawn(maintain(closer, state.clone(), blocks, stopped.clone()));
     state.start().await?;
     state.set_ready();
@@ -100,8 +101,16 @@ async fn listen(flags: &All) -> anyhow::Result<Server> {
         head_timeout: flags.read_timeout,
         ..server::Limits::default()
     };
-    let listener = Server::bind(&flags.listen_address, None, limits).await?;
-    info!(address = %listener.address()?, "listening");
+    let web = match flags.web_config_file.as_deref().filter(|file| !file.as_os_str().is_empty()) {
+        None => None,
+        Some(file) => Some(Web::open(file).context("use --web.config.file")?),
+    };
+    let tls = web.as_ref().is_some_and(Web::has_tls);
+    let mut listener = Server::bind(&flags.listen_address, None, limits).await?;
+    if let Some(web) = web {
+        listener = listener.with_web(web);
+    }
+    info!(address = %listener.address()?, tls, "listening");
     Ok(listener)
 }
 
@@ -150,21 +159,30 @@ fn open_bucket(flags: &All) -> anyhow::Result<Bucket> {
         config::object_store::Bucket::Filesystem { directory } => {
             Ok(Bucket::local(&std::path::Path::new(&directory).join(parsed.prefix))?)
         }
-        config::object_store::Bucket::S3(_) => {
-            bail!("{}: object store type S3 is not supported yet, FILESYSTEM is", file.display())
+        config::object_store::Bucket::S3(s3) => {
+            for key in &s3.ignored {
+                warn!(key, file = %file.display(), "this key of the object store is not acted on");
+            }
+            Bucket::s3(&s3, &parsed.prefix, &configuration::variable).with_context(|| format!("use {}", file.display()))
         }
     }
 }
 
-async fn open_blocks(flags: &All) -> anyhow::Result<Arc<Blocks>> {
-    let blocks = Arc::new(Blocks::new(open_bucket(flags)?));
-    blocks.refresh().await?;
+async fn open_blocks(bucket: Bucket) -> anyhow::Result<Arc<Blocks>> {
+    let is_remote = bucket.is_remote();
+    let blocks = Arc::new(Blocks::new(bucket));
+    match blocks.refresh().await {
+        // Taking samples does not wait for a bucket that is out of reach. Answers say what they lack until it is listed.
+        Err(e) if is_remote => error!(error = format!("{:#}", anyhow::Error::from(e)), "list blocks failed"),
+        done => done?,
+    }
     Ok(blocks)
 }
 
 fn closer(
     flags: &All,
     ingester: &Arc<Ingester>,
+    bucket: Bucket,
     blocks: &Arc<Blocks>,
     data: &DataDir,
     map: &ClusterMap,
@@ -178,7 +196,7 @@ fn closer(
         incarnation: format!("{:016x}", data.incarnation.0),
     };
     let scratch = flags.storage_path.join("cut");
-    Ok(Closer::new(ingester.clone(), open_bucket(flags)?, blocks.clone(), scratch, identity))
+    Ok(Closer::new(ingester.clone(), bucket, blocks.clone(), scratch, identity))
 }
 
 fn evaluator(flags: &All, ingester: &Arc<Ingester>, blocks: &Arc<Blocks>) -> anyhow::Result<Evaluator> {

@@ -13,5 +13,7 @@ mod exporters;
 mod history;
 mod kill;
 mod memory;
+mod object_store;
 mod restart;
 mod scrape;
+mod web;
