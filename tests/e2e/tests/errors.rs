@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use e2e::narthex::{Server, Setup};
 use e2e::write::{self, Series};
-use e2e::{percent, variable};
+use e2e::{api, compare, percent};
 use serde_json::Value;
 
 /// One a line; a line that begins with `-- ` is a heading. Nearly all are wrong; the others stand beside one that is.
@@ -27,12 +27,12 @@ const SAMPLES_MAX: &str = "--query.max-samples=2000";
 
 #[test]
 fn what_prometheus_refuses_is_refused_in_its_words() -> Result<()> {
-    if variable("NARTHEX_PROMETHEUS").is_none() {
-        eprintln!("skipped: NARTHEX_PROMETHEUS names no Prometheus 3, and 2 has other words");
-        return Ok(());
-    }
     let folder = tempfile::tempdir()?;
     let Some(prometheus) = Setup::prometheus(&folder.path().join("prometheus"))? else { return Ok(()) };
+    if !prometheus.is_prometheus_3()? {
+        eprintln!("skipped: Prometheus 2 has other words; NARTHEX_PROMETHEUS can name a Prometheus 3");
+        return Ok(());
+    }
     let window = "storage:\n  tsdb:\n    out_of_order_time_window: 20y\n";
     let narthex = Setup::narthex(&folder.path().join("narthex"))?.with_config(window);
     let mut ours = narthex.with_flag(SAMPLES_MAX).start()?;
@@ -63,8 +63,7 @@ struct Verdict {
     status: u16,
     kind: String,
     text: String,
-    warnings: Vec<String>,
-    infos: Vec<String>,
+    annotations: Vec<String>,
 }
 
 fn verdict(server: &mut Server, request: &str) -> Result<Verdict> {
@@ -72,27 +71,13 @@ fn verdict(server: &mut Server, request: &str) -> Result<Verdict> {
     // A path that is none is answered with text.
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let text = |name: &str| body[name].as_str().unwrap_or_default().to_string();
-    let texts = |name: &str| {
-        let all = body[name].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let mut all: Vec<String> = all.map(without_count).collect();
-        all.sort();
-        all
-    };
+    let annotations = api::annotations(&body);
     Ok(Verdict {
         status: response.status,
         kind: text("errorType"),
         text: text("error"),
-        warnings: texts("warnings"),
-        infos: texts("infos"),
+        annotations: annotations.iter().map(|annotation| compare::without_count(annotation)).collect(),
     })
-}
-
-/// Of a range query, Prometheus counts the samples of earlier steps anew at each.
-fn without_count(annotation: &str) -> String {
-    match (annotation.split_once(", over "), annotation.split_once(" samples from ")) {
-        (Some((before, _)), Some((_, after))) => format!("{before}, over samples from {after}"),
-        _ => annotation.to_string(),
-    }
 }
 
 fn requests() -> Vec<String> {
