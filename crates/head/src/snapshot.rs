@@ -241,7 +241,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, folder: &Path, limits: Limits) -> Result
         }
     }
     for (position, path) in list(&*disk, &snapshots)?.into_iter().rev() {
-        match load(&disk, &path, &chunks, &snapshots, limits)? {
+        match load(&disk, &path, position, &chunks, &snapshots, limits)? {
             Ok((head, extra)) => return Ok((head, Recovered { position, extra, damaged })),
             Err(what) => damaged.push(format!("{}: {what}", path.display())),
         }
@@ -310,11 +310,16 @@ type Damage = &'static str;
 fn load(
     disk: &Arc<dyn Disk>,
     path: &Path,
+    position: u64,
     chunks: &Path,
     snapshots: &Path,
     limits: Limits,
 ) -> Result<Result<(Head, Vec<u8>), Damage>, Error> {
     let file = disk.open(path).map_err(Error::io("open", path))?;
+    // A file that is too short to have one has no magic either.
+    if !file.bytes(0, MAGIC.len()).is_ok_and(|start| start[..] == MAGIC[..]) {
+        return Ok(Err("it is no snapshot of this version"));
+    }
     let mut reader = FrameReader { file, at: MAGIC.len() as u64, count: 0 };
     let begin = match reader.next() {
         Ok((kind::BEGIN, body)) => body,
@@ -322,6 +327,9 @@ fn load(
         Err(what) => return Ok(Err(what)),
     };
     let Some(begin) = read_begin(&begin) else { return Ok(Err("its beginning is malformed")) };
+    if begin.position != position {
+        return Ok(Err("it is of another position than its name"));
+    }
     if begin.partition_count != limits.partition_count {
         return Ok(Err("it is of another number of partitions"));
     }
@@ -499,4 +507,17 @@ fn read_sealed(f: &mut Fields<'_>) -> Option<Vec<SealedChunk>> {
         sealed.push(SealedChunk::from_bytes(f.array()?));
     }
     Some(sealed)
+}
+
+/// For fuzzing alone: the snapshot with the checksums that its frames should have.
+pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let mut at = MAGIC.len();
+    while let Some(len) = bytes.get(at..at + 4) {
+        let len = u32::from_le_bytes(len.try_into().expect("4 bytes")) as usize;
+        let Some(body) = bytes.get(at + 8..at + 8 + len) else { break };
+        let crc = crc32c::crc32c(body);
+        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+        at += 8 + len;
+    }
+    bytes
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use disk::{Disk, File};
 
-use crate::{Error, MAGIC, PAYLOAD_BYTES_MAX, Position, RECORD_HEADER_BYTES, checksum, segment_first};
+use crate::{Error, MAGIC, PAYLOAD_BYTES_MAX, POSITION_MAX, Position, RECORD_HEADER_BYTES, checksum, segment_first};
 
 /// What a reader meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Reader {
         let start = at + RECORD_HEADER_BYTES;
         let payload = self.segment.get(start..start + len)?;
         // A run of zeros is no record: its checksum would have to be that of position 0.
-        let good = position > 0 && checksum(position, payload) == u32_at(4);
+        let good = (1..=POSITION_MAX).contains(&position) && checksum(position, payload) == u32_at(4);
         good.then(|| (position, self.segment.slice(start..start + len)))
     }
 
