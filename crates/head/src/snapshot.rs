@@ -31,7 +31,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::chunk_files::{ChunkFiles, SealedChunk};
 use crate::head::{Head, Limits, Tenant};
-use crate::series::{Late, MemSeries};
+use crate::series::{CHUNK_ALIGN_MS, Late, MemSeries};
 use crate::{Error, partition::Partition};
 
 const MAGIC: &[u8; 8] = b"NTXSNAP1";
@@ -486,6 +486,14 @@ fn read_partition(f: &mut Fields<'_>, partition: &mut Partition) -> Option<()> {
         s.dropped = f.u32()?;
         s.sealed = read_sealed(f)?;
         s.open = XorEncoder::from_bytes(f.bytes()?).ok()?;
+        // What appending and sealing rely on.
+        let open = s.open.first_timestamp().zip(s.open.last());
+        let in_one_slot = |(first, (last, _)): (i64, (i64, f64))| {
+            first <= last && first.div_euclid(CHUNK_ALIGN_MS) == last.div_euclid(CHUNK_ALIGN_MS)
+        };
+        if !open.is_none_or(in_one_slot) || s.dropped > u32::MAX / 2 {
+            return None;
+        }
         let chunks = read_sealed(f)?;
         let mut samples = Vec::new();
         for _ in 0..f.u32()? {

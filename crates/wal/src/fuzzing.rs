@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use disk::{Disk, SimDisk};
 
-use crate::{Event, Limits, Log, MAGIC, RECORD_HEADER_BYTES, checksum, segment_path};
+use crate::{Event, Limits, Log, MAGIC, POSITION_MAX, RECORD_HEADER_BYTES, checksum, segment_path};
 
 /// Segments, each beginning with the magic (bytes before the first one are a segment too), as they are and with all checksums
 /// set right: what lies behind checksums must not panic either.
@@ -42,6 +42,9 @@ fn recover(segments: &[Vec<u8>]) {
         file.write_at(segment, 0).expect("a new disk has room");
     }
     let (mut log, records) = open(&disk, folder, "as it was found");
+    if log.last() == POSITION_MAX {
+        return;
+    }
     let position = log.append(b"one", b" more");
     log.write().expect("the disk works");
     log.sync().expect("the disk works");

@@ -88,7 +88,8 @@ pub(crate) fn segment_path(folder: &Path, first: Position) -> PathBuf {
 /// The first position of a segment, by its name; `None` for other files.
 pub(crate) fn segment_first(path: &Path) -> Option<Position> {
     let name = path.file_name()?.to_str()?;
-    (name.len() == 20).then(|| name.parse().ok()).flatten()
+    let first = (name.len() == 20).then(|| name.parse().ok()).flatten();
+    first.filter(|first| *first <= POSITION_MAX)
 }
 
 pub(crate) fn checksum(position: Position, payload: &[u8]) -> u32 {

@@ -122,7 +122,7 @@ fn regular(n: i64) -> Vec<(i64, f64)> {
 }
 
 fn blocks() -> anyhow::Result<()> {
-    for (name, count, samples) in [("one_series", 1, 3), ("some_series", 9, 20), ("two_chunks", 2, 121), ("empty", 0, 1)] {
+    for (name, count, samples) in [("one_series", 1, 3), ("some_series", 9, 20), ("two_chunks", 2, 121)] {
         let dir = tempfile::tempdir()?;
         let mut all: Vec<Labels> = Vec::new();
         for i in 0..count {

@@ -101,20 +101,27 @@ fn every_target_has_a_corpus_and_a_fuzz_target() {
     assert_eq!(manifest.matches("[[bin]]").count(), table.len(), "fuzz/Cargo.toml names another target");
 }
 
+/// Calls `f` for every target; the test fails at the end, so that one run tells of all targets that fail.
+fn for_every_target(f: impl Fn(&str, Run) + std::panic::RefUnwindSafe) {
+    let fails = |(name, run): &&(&str, Run)| std::panic::catch_unwind(|| f(name, *run)).is_err();
+    let failed: Vec<&str> = TARGETS.iter().filter(fails).map(|(name, _)| *name).collect();
+    assert!(failed.is_empty(), "these targets fail: {failed:?}");
+}
+
 #[test]
 fn every_corpus_runs() {
-    for (name, run) in TARGETS {
-        assert!(std::ptr::fn_addr_eq(target(name), *run));
+    for_every_target(|name, run| {
+        assert!(std::ptr::fn_addr_eq(target(name), run));
         for (file, bytes) in corpus(name) {
-            run_told(*run, name, &file, &bytes);
+            run_told(run, name, &file, &bytes);
         }
-        run_told(*run, name, "nothing", b"");
-    }
+        run_told(run, name, "nothing", b"");
+    });
 }
 
 #[test]
 fn every_corpus_runs_mutated() {
-    for (name, run) in TARGETS {
+    for_every_target(|name, run| {
         let files = corpus(name);
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for (file, bytes) in &files {
@@ -122,8 +129,8 @@ fn every_corpus_runs_mutated() {
                 let mut bytes = bytes.clone();
                 let other = random.below(files.len());
                 random.mutate(&mut bytes, &files[other].1);
-                run_told(*run, name, file, &bytes);
+                run_told(run, name, file, &bytes);
             }
         }
-    }
+    });
 }
