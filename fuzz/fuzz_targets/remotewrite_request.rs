@@ -1,3 +1,6 @@
 //! See fuzz/README.md.
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| const { corpus::target(env!("CARGO_BIN_NAME")) }(data));
+
+const RUN: corpus::Run = corpus::target(env!("CARGO_BIN_NAME"));
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| RUN(data));

@@ -53,7 +53,8 @@ pub fn fuzz_values(bytes: &[u8]) {
             let again = Url::parse(&printed).map(|url| url.reveal());
             assert_eq!(again.as_ref(), Ok(&printed), "{line:?}");
         }
-        if let Ok(size) = ByteSize::parse(line) {
+        // Negative ones are printed as Go does, with a sign at each part; beyond 53 bits floats are not exact.
+        if let Some(size) = ByteSize::parse(line).ok().filter(|size| (0..1 << 53).contains(&size.0)) {
             assert_eq!(ByteSize::parse(&size.to_string()), Ok(size), "{line:?}");
         }
         let names = |_: &str| vec!["a".to_owned(), "aab.yml".to_owned(), "\u{e9}*[".to_owned()];

@@ -16,9 +16,7 @@ use cluster::{
 };
 use disk::{Disk, SimDisk};
 use head::Head;
-use model::{
-    Labels, Metadata, MetricType, PartitionId, SeriesId, TenantId, TimeRange, TimestampMs, stale_nan,
-};
+use model::{Labels, Metadata, MetricType, PartitionId, SeriesId, TenantId, TimeRange, TimestampMs, stale_nan};
 use storage::{Chunk, ChunkEncoding};
 
 fn main() -> anyhow::Result<()> {
@@ -201,20 +199,14 @@ fn control_plane() -> anyhow::Result<()> {
                 incarnation: Incarnation(7),
             },
         ),
-        (
-            "state",
-            Command::SetNodeState { node: node("one"), incarnation: Incarnation(7), state: NodeState::Up },
-        ),
+        ("state", Command::SetNodeState { node: node("one"), incarnation: Incarnation(7), state: NodeState::Up }),
         ("group", Command::CreateGroup { group: GroupId(0), members: vec![replica("one", 7)] }),
         (
             "replace",
             Command::ReplaceMember { group: GroupId(0), seen, leaving: replica("one", 7), joining: replica("one", 8) },
         ),
         ("filled", Command::ReportFilled { group: GroupId(0), seen, replica: replica("one", 8) }),
-        (
-            "place",
-            Command::PlacePartitions { owners: (0..16).map(|p| (PartitionId(p), GroupId(0))).collect() },
-        ),
+        ("place", Command::PlacePartitions { owners: (0..16).map(|p| (PartitionId(p), GroupId(0))).collect() }),
         ("hole", Command::RecordHole(Hole { group: GroupId(0), range })),
     ];
     for (name, command) in commands {
