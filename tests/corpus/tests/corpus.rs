@@ -15,13 +15,18 @@ fn fuzz_folder() -> PathBuf {
 
 fn names_in(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    let name = |e: std::io::Result<fs::DirEntry>| e.ok()?.file_name().into_string().ok();
+    entries.map(|e| name(e).expect("a file with a name in UTF-8")).collect()
 }
 
 /// The files of a target's corpus by name.
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let folder = fuzz_folder().join("corpus").join(name);
-    names_in(&folder).into_iter().map(|file| (file.clone(), fs::read(folder.join(file)).unwrap())).collect()
+    let read = |file: String| {
+        let bytes = fs::read(folder.join(&file)).expect("a seed is a file");
+        (file, bytes)
+    };
+    names_in(&folder).into_iter().map(read).collect()
 }
 
 /// xorshift64*
@@ -32,13 +37,14 @@ impl Random {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % n
+        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).expect("31 bits") % n
     }
 
     fn byte(&mut self) -> u8 {
         // What formats treat specially comes up more often than by chance.
         const SPECIAL: &[u8] = b"\x00\x01\x7f\x80\xff\n \"\\{}[](),:;=-+.0e9_#&*%";
-        if self.below(2) == 0 { SPECIAL[self.below(SPECIAL.len())] } else { u8::try_from(self.below(256)).unwrap() }
+        let any = self.below(256);
+        if self.below(2) == 0 { SPECIAL[any % SPECIAL.len()] } else { u8::try_from(any).expect("below 256") }
     }
 
     /// Changes some bytes, cuts, doubles a part, or takes a part of `other` in.
