@@ -11,6 +11,8 @@ pub struct BatchBuilder {
     /// Only the first `used` sections belong to the batch being built.
     sections: Vec<SectionBuilder>,
     used: usize,
+    /// By partition: the section that was begun last for it, plus one.
+    by_partition: Vec<u32>,
     /// Upper bound on the bytes of the sections.
     bytes: usize,
 }
@@ -140,7 +142,9 @@ impl BatchBuilder {
 
     fn section(&mut self, tenant: &TenantId, partition: PartitionId) -> &mut SectionBuilder {
         let known = |s: &SectionBuilder| s.partition == partition.0 && s.tenant.as_ref() == Some(tenant);
-        let at = match self.sections[..self.used].iter().position(known) {
+        let hint = self.by_partition.get(partition.0 as usize).map_or(usize::MAX, |n| (*n as usize).wrapping_sub(1));
+        let used = &self.sections[..self.used];
+        let at = match used.get(hint).filter(|s| known(s)).map(|_| hint).or_else(|| used.iter().position(known)) {
             Some(i) => i,
             None => {
                 if self.used == self.sections.len() {
@@ -148,7 +152,11 @@ impl BatchBuilder {
                 }
                 self.sections[self.used].reset(tenant, partition);
                 self.bytes += SECTION_BYTES + tenant.as_str().len();
+                if self.by_partition.len() <= partition.0 as usize {
+                    self.by_partition.resize(partition.0 as usize + 1, 0);
+                }
                 self.used += 1;
+                self.by_partition[partition.0 as usize] = u32::try_from(self.used).expect("sections are few");
                 self.used - 1
             }
         };

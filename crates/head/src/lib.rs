@@ -9,6 +9,7 @@ mod exemplars;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
+mod hints;
 mod partition;
 mod postings;
 mod select;

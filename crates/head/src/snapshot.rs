@@ -169,13 +169,14 @@ impl Head {
 fn put_partition(out: &mut Vec<u8>, partition: &Partition) {
     out.extend_from_slice(&partition.applied.to_le_bytes());
     put_count(out, partition.series().len());
-    for s in partition.series() {
-        out.extend_from_slice(&s.id.0.to_le_bytes());
+    for (id, s) in partition.ids().iter().zip(partition.series()) {
+        out.extend_from_slice(&id.0.to_le_bytes());
         put_bytes(out, s.labels.as_packed());
         out.extend_from_slice(&s.dropped.to_le_bytes());
         put_count(out, s.sealed.len());
         s.sealed.iter().for_each(|c| out.extend_from_slice(&c.to_bytes()));
-        put_bytes(out, s.open.bytes());
+        put_count(out, s.open.len_bytes());
+        s.open.copy_first(s.open.sample_count(), out);
         let nothing = Late::default();
         let late = s.late.as_deref().unwrap_or(&nothing);
         put_count(out, late.chunks.len());
@@ -482,7 +483,8 @@ fn read_frame(head: &Head, kind: u8, body: &[u8]) -> Option<()> {
 fn read_partition(f: &mut Fields<'_>, partition: &mut Partition) -> Option<()> {
     partition.applied = f.u64()?;
     for _ in 0..f.u32()? {
-        let mut s = MemSeries::new(f.id()?, f.labels()?);
+        let id = f.id()?;
+        let mut s = MemSeries::new(f.labels()?);
         s.dropped = f.u32()?;
         s.sealed = read_sealed(f)?;
         s.open = XorEncoder::from_bytes(f.bytes()?).ok()?;
@@ -502,7 +504,7 @@ fn read_partition(f: &mut Fields<'_>, partition: &mut Partition) -> Option<()> {
         if !(chunks.is_empty() && samples.is_empty()) {
             s.late = Some(Box::new(Late { chunks, samples }));
         }
-        partition.insert(s);
+        partition.insert(id, s);
     }
     Some(())
 }
