@@ -129,7 +129,7 @@ impl Head {
         for (id, tenant) in self.tenants.read().iter() {
             for (p, partition) in tenant.partitions.iter().enumerate() {
                 let p = PartitionId(u32::try_from(p).expect("four partitions"));
-                all.extend(partition.lock().series().iter().map(|s| (id.clone(), p, s.id)));
+                all.extend(partition.lock().ids().iter().map(|s| (id.clone(), p, *s)));
             }
         }
         all
