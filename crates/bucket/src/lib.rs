@@ -8,6 +8,8 @@
 //! The object store is a local directory, or an S3 bucket. Only this crate knows keys of objects. It does not decide what is cut, closed or deleted, and reads no clock.
 
 mod blocks;
+#[doc(hidden)]
+pub mod fuzzing;
 mod manifest;
 mod remote;
 mod s3;

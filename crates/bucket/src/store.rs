@@ -221,15 +221,14 @@ impl Bucket {
         };
         let bytes = got.bytes().await.map_err(fail("get", &key))?;
         let malformed = |source| Error::Manifest { key: key.to_string(), source };
-        serde_json::from_slice(&bytes).map(Some).map_err(malformed)
+        Manifest::read(&bytes).map(Some).map_err(malformed)
     }
 
     /// Creates the manifest of a range, unless there is one: the first to close a range decides.
     pub async fn create_manifest(&self, manifest: &Manifest) -> Result<Created, Error> {
         let key = Bucket::manifest_key(&manifest.cluster, manifest.group, manifest.start);
-        let bytes = serde_json::to_vec_pretty(manifest).expect("a manifest is plain data");
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&key, PutPayload::from(bytes), options).await {
+        match self.store.put_opts(&key, PutPayload::from(manifest.write()), options).await {
             Ok(_) => Ok(Created::Ours),
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let there = self.manifest(&manifest.cluster, manifest.group, manifest.start).await?;

@@ -6,6 +6,8 @@
 
 mod chunk_files;
 mod exemplars;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod hints;
 mod partition;
