@@ -94,7 +94,7 @@ enum Ask {
     Snapshot { generation: GenerationNumber },
 }
 
-/// A replica of a group.
+/// A replica of a group. What is asked of it for another group is refused or, where there is no word for that, not answered.
 #[derive(Debug)]
 pub struct Replica<P> {
     me: ReplicaId,
@@ -228,6 +228,10 @@ impl<P: Payload> Replica<P> {
     pub fn push(&mut self, token: Token, entry: &Entry, batch: P, unknown: Vec<SeriesId>) -> Effects<P> {
         let mut effects = Effects::default();
         let asked = entry.newest().number;
+        if entry.id() != self.state.entry.id() {
+            self.say(token, Ask::Refused(PushReply::NotNow(NotNow::NoMember)), &mut effects);
+            return effects;
+        }
         if !self.meets(asked) {
             self.say(token, Ask::Refused(PushReply::Stale(self.state.entry.clone())), &mut effects);
             return effects;
@@ -284,6 +288,9 @@ impl<P: Payload> Replica<P> {
     ) -> Effects<P> {
         let mut effects = Effects::default();
         let generation = entry.newest().number;
+        if entry.id() != self.state.entry.id() {
+            return effects;
+        }
         let early = now + CONSENT_TOLERANCE < due_at(start, window, 0);
         if self.meets(generation) {
             self.adopt_into(entry, &mut effects);
@@ -301,6 +308,9 @@ impl<P: Payload> Replica<P> {
     pub fn read(&mut self, token: Token, entry: &Entry, mint: TimestampMs, maxt: TimestampMs) -> Effects<P> {
         let mut effects = Effects::default();
         let generation = entry.newest().number;
+        if entry.id() != self.state.entry.id() {
+            return effects;
+        }
         if self.meets(generation) {
             self.adopt_into(entry, &mut effects);
         }
@@ -375,7 +385,7 @@ impl<P: Payload> Replica<P> {
     }
 
     fn adopt_into(&mut self, entry: &Entry, effects: &mut Effects<P>) {
-        if is_newer(entry, &self.state.entry) {
+        if entry.id() == self.state.entry.id() && is_newer(entry, &self.state.entry) {
             self.append(Record::Adopted(entry.clone()), effects);
             let entry = &self.state.entry;
             self.covered_by.retain(|by, _| crate::entry::is_live(entry, by));

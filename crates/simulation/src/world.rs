@@ -221,7 +221,7 @@ impl World {
             return self.deliver(envelope);
         }
         if self.random.permille(self.profile.loss) {
-            event!(self, "lost: {}", brief(&envelope));
+            event!(self, "lost: {envelope}");
             return Ok(());
         }
         if self.random.permille(self.profile.duplicates) {
@@ -235,7 +235,7 @@ impl World {
     }
 
     fn deliver(&mut self, envelope: Envelope) -> Checked {
-        event!(self, "{}", brief(&envelope));
+        event!(self, "{envelope}");
         match envelope.to.clone() {
             To::Replica(id) => match self.index_of(&id) {
                 Some(index) => self.node_hears(index, envelope),
@@ -426,19 +426,6 @@ impl World {
             messages: self.calls.len() as u64,
         }
     }
-}
-
-/// A message in few words.
-fn brief(envelope: &Envelope) -> String {
-    let mut text = format!("{:?}", envelope.message);
-    if text.len() > 260 {
-        let mut end = 260;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-    }
-    format!("{:?} -> {:?}: {text}", envelope.from, envelope.to)
 }
 
 /// An entry as it is handed around.

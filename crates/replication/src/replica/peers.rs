@@ -49,6 +49,9 @@ impl<P: Payload> Replica<P> {
     /// generation and in sealed ranges; an entry that comes along is adopted.
     pub fn list(&mut self, token: Token, puller: &ReplicaId, entry: &Entry, from: Position) -> Effects<P> {
         let mut effects = Effects::default();
+        if entry.id() != self.state.entry.id() {
+            return effects;
+        }
         self.adopt_into(entry, &mut effects);
         if is_live(&self.state.entry, puller) && puller != &self.me {
             let covered = self.covered_by.entry(puller.clone()).or_insert(0);
@@ -117,6 +120,9 @@ impl<P: Payload> Replica<P> {
     pub fn snapshot_for(&mut self, token: Token, entry: &Entry) -> Effects<P> {
         let mut effects = Effects::default();
         let generation = entry.newest().number;
+        if entry.id() != self.state.entry.id() {
+            return effects;
+        }
         self.adopt_into(entry, &mut effects);
         self.say(token, Ask::Snapshot { generation }, &mut effects);
         effects
