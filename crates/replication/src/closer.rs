@@ -126,7 +126,12 @@ impl Closer {
 
     /// Time passes: `now` by this replica's clock, `oldest` the start of the oldest range that holds samples and is not
     /// dropped.
-    pub fn tick<P: Payload>(&mut self, replica: &mut Replica<P>, oldest: Option<TimestampMs>, now: TimestampMs) -> Step<P> {
+    pub fn tick<P: Payload>(
+        &mut self,
+        replica: &mut Replica<P>,
+        oldest: Option<TimestampMs>,
+        now: TimestampMs,
+    ) -> Step<P> {
         if self.foreign.is_some() {
             return self.step(Vec::new());
         }
@@ -239,7 +244,12 @@ impl Closer {
     }
 
     /// Cuts once all that those who sealed hold is held here; until then has it pulled.
-    fn pull_or_cut<P: Payload>(&mut self, replica: &mut Replica<P>, oldest: Option<TimestampMs>, now: TimestampMs) -> Step<P> {
+    fn pull_or_cut<P: Payload>(
+        &mut self,
+        replica: &mut Replica<P>,
+        oldest: Option<TimestampMs>,
+        now: TimestampMs,
+    ) -> Step<P> {
         let Phase::Pulling { start, entry, positions } = &self.phase else { return self.step(Vec::new()) };
         let covered = |of: &ReplicaId, position: Position| of == replica.id() || replica.cover_of(of) >= position;
         let behind = positions.iter().filter(|(of, position)| !covered(of, *position));
@@ -248,7 +258,8 @@ impl Closer {
             return self.step(asks);
         }
         let (start, entry, positions) = (*start, entry.clone(), positions.clone());
-        let own_synced = positions.iter().all(|(of, position)| of != replica.id() || replica.durable().data_position >= *position);
+        let own_synced =
+            positions.iter().all(|(of, position)| of != replica.id() || replica.durable().data_position >= *position);
         assert!(own_synced, "a position that was said is durable");
         let older = oldest.is_some_and(|oldest| oldest < start) && self.rules.keep(Rule::OldestFirst);
         if older || replica.durable().is_dropped(start) {
@@ -403,3 +414,6 @@ pub fn manifest_key(cluster: ClusterId, group: cluster::GroupId, start: Timestam
 fn manifest_name<P: Payload>(cluster: ClusterId, replica: &Replica<P>, start: TimestampMs) -> crate::ManifestName {
     manifest_key(cluster, replica.durable().entry.id(), start).into()
 }
+
+#[cfg(test)]
+mod tests;

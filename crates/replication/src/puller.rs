@@ -224,3 +224,6 @@ impl Pull {
         Step { request: Some((id, PullRequest::Snapshot)), ..Step::nothing() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,18 +45,11 @@ pub fn has_quorum(group: &Group, purpose: Purpose, replies: &Replies, rules: Rul
 /// False where there is no generation before.
 pub fn fills(group: &Group, replies: &Replies, rules: Rules) -> bool {
     let generations = group.generations();
-    generations.len() > 1
-        && reaches_back(&generations[..generations.len() - 1], group, Purpose::Read, replies, rules)
+    generations.len() > 1 && reaches_back(&generations[..generations.len() - 1], group, Purpose::Read, replies, rules)
 }
 
 /// Whether `replies` have a majority of the last of `generations`, and of those before as far back as is needed.
-fn reaches_back(
-    generations: &[Generation],
-    group: &Group,
-    purpose: Purpose,
-    replies: &Replies,
-    rules: Rules,
-) -> bool {
+fn reaches_back(generations: &[Generation], group: &Group, purpose: Purpose, replies: &Replies, rules: Rules) -> bool {
     let at = group.newest().number;
     let judge = Judge { at, oldest: &group.generations()[0], replies, purpose, rules };
     for generation in generations.iter().rev() {

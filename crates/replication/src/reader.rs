@@ -307,3 +307,6 @@ fn filled_by_map(group: &Group, replica: &ReplicaId) -> bool {
     let newest = group.generations().iter().rev().find_map(|g| g.position(replica).map(|place| &g.members[place]));
     newest.is_some_and(|member| member.filled)
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,6 @@ use crate::{BatchKey, Entry, Payload, Position, Rule, Rules};
 pub use peers::{ListReply, SnapshotHead};
 pub use said::{NotNow, PushReply, ReadReply, Reply, SealReply};
 
-
-
 /// Names a request, so that what is said later finds its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
@@ -408,6 +406,9 @@ impl<P: Payload> Replica<P> {
     /// Puts what a position holds into the index, and the batch among those that are held.
     fn remember(&mut self, position: Position, record: &Record<P>) {
         let Some(listed) = Listed::of(record) else { return };
+        if matches!(listed, Listed::Merged { .. }) && !self.rules.keep(Rule::MergesAreLogged) {
+            return;
+        }
         if let Listed::Batch { key, .. } = &listed {
             self.recent.insert(*key, position);
         }
@@ -442,3 +443,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

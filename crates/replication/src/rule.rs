@@ -65,6 +65,41 @@ pub enum Rule {
     LeftOversKept,
 }
 
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Rule; 29] = [
+        Rule::ReadsAskAQuorum,
+        Rule::AcksOfOneGeneration,
+        Rule::OlderGenerationsRefused,
+        Rule::NewDiskNewIncarnation,
+        Rule::UnfilledDoNotAck,
+        Rule::FilledByAMajority,
+        Rule::FilledByThoseMovedOn,
+        Rule::FlagOfTheReply,
+        Rule::GenerationsBefore,
+        Rule::SealedBeforeCut,
+        Rule::SealedByAQuorum,
+        Rule::PulledBeforeCut,
+        Rule::OldestFirst,
+        Rule::SealsInherited,
+        Rule::BatchesWhole,
+        Rule::DroppedWhenRead,
+        Rule::GreaterValueStays,
+        Rule::AckedAfterSync,
+        Rule::AdoptedBeforeSpoken,
+        Rule::CoverAfterBatches,
+        Rule::RecentNotPulledAgain,
+        Rule::DroppedNotKept,
+        Rule::RestOfBatchKept,
+        Rule::TruncationWaitsForCovers,
+        Rule::TruncatedIsTold,
+        Rule::MergesAreLogged,
+        Rule::SnapshotsMerge,
+        Rule::SealBeforeRepeat,
+        Rule::LeftOversKept,
+    ];
+}
+
 /// Which rules are kept: all but at most one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {

@@ -234,7 +234,8 @@ impl<P: Payload> Writer<P> {
     /// Forgets flights of the background, oldest first, until so many bytes fit.
     fn make_room(&mut self, bytes: usize) -> bool {
         while self.bytes + bytes > self.limits.in_flight_bytes_max {
-            let in_background = |out: &GroupOut<P>| out.flights.iter().find(|(_, f)| f.request.is_none()).map(|(seq, _)| *seq);
+            let in_background =
+                |out: &GroupOut<P>| out.flights.iter().find(|(_, f)| f.request.is_none()).map(|(seq, _)| *seq);
             let oldest = self.groups.iter().find_map(|(group, out)| Some((*group, in_background(out)?)));
             let Some((group, seq)) = oldest else { return false };
             self.forget(group, seq);
@@ -242,7 +243,14 @@ impl<P: Payload> Writer<P> {
         true
     }
 
-    fn take_off(&mut self, request: RequestId, group: GroupId, batch: P, now: TimestampMs, effects: &mut Vec<Effect<P>>) {
+    fn take_off(
+        &mut self,
+        request: RequestId,
+        group: GroupId,
+        batch: P,
+        now: TimestampMs,
+        effects: &mut Vec<Effect<P>>,
+    ) {
         let seq = batch.key().seq;
         self.bytes += batch.bytes();
         let out = self.groups.get_mut(&group).expect("the caller has looked for the group");
@@ -287,7 +295,9 @@ impl<P: Payload> Writer<P> {
         if let PushReply::Stale(entry) = &reply {
             return self.learn(entry, now);
         }
-        let Some(flight) = self.groups.get_mut(&group).and_then(|out| out.flights.get_mut(&seq)) else { return effects };
+        let Some(flight) = self.groups.get_mut(&group).and_then(|out| out.flights.get_mut(&seq)) else {
+            return effects;
+        };
         let bytes = flight.batch.bytes();
         let was_outstanding = flight.is_outstanding(from);
         match reply {
@@ -470,3 +480,6 @@ fn release(to_replica: &mut BTreeMap<ReplicaId, usize>, to: &ReplicaId, bytes: u
 fn counts(rules: Rules, generation: cluster::GenerationNumber, at: cluster::GenerationNumber) -> bool {
     generation == at || !rules.keep(Rule::AcksOfOneGeneration)
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,10 @@ impl World {
         let start = range_of(TimestampMs(sample.key.1)).0;
         let closed = self.store.manifests.contains_key(&(group, start));
         expect(!closed || self.store.holds(group, start, sample.key, sample.value), || {
-            format!("assertion 7: {:?} of group {group} is acknowledged and not in the blocks of its manifest", sample.key)
+            format!(
+                "assertion 7: {:?} of group {group} is acknowledged and not in the blocks of its manifest",
+                sample.key
+            )
         })
     }
 
@@ -93,7 +96,9 @@ impl World {
         }
         let start = range_of(TimestampMs(key.1)).0;
         expect(self.store.holds(group, start, key, value), || {
-            format!("assertion 4: {key:?} of group {group} is on {holders} living members, not {needed}, and in no manifest")
+            format!(
+                "assertion 4: {key:?} of group {group} is on {holders} living members, not {needed}, and in no manifest"
+            )
         })
     }
 
@@ -141,6 +146,12 @@ impl World {
         let state = process.replica.durable();
         let group = state.entry.id();
         match record {
+            Record::Merged(_) => self.counted.merges += 1,
+            Record::Freed { .. } => self.counted.freed += 1,
+            Record::Watermark { .. } => self.counted.watermarks += 1,
+            _ => {}
+        }
+        match record {
             Record::Filled(_) => self.check_filled(index)?,
             Record::Dropped { start, .. } => self.check_dropped(node, group, start.0)?,
             Record::Merged(merged) => {
@@ -162,7 +173,10 @@ impl World {
     /// Assertion 8; stricter, since a dropped range is not served any more.
     fn check_dropped(&self, node: &Node, group: GroupId, start: i64) -> Checked {
         expect(self.store.is_closed(group, start), || {
-            format!("assertion 8: {} dropped {start} of group {group}, which no manifest with all its blocks replaces", node.id)
+            format!(
+                "assertion 8: {} dropped {start} of group {group}, which no manifest with all its blocks replaces",
+                node.id
+            )
         })
     }
 
@@ -259,9 +273,8 @@ impl World {
         for other in replication::live_members(&process.replica.durable().entry) {
             let Some(peer) = self.nodes.iter().find(|n| n.id == other && n.id != node.id) else { continue };
             let cover = peer.process.as_ref().map_or(0, |p| p.replica.cover_of(&node.id));
-            let follows = peer.process.as_ref().is_some_and(|p| {
-                replication::is_live(&p.replica.durable().entry, &node.id)
-            });
+            let follows =
+                peer.process.as_ref().is_some_and(|p| replication::is_live(&p.replica.durable().entry, &node.id));
             expect(cover >= data || !follows, || {
                 format!("rule truncate: {} cuts its log to {to}, but {other} covers {cover} only", node.id)
             })?;
@@ -296,8 +309,13 @@ impl World {
 
     /// When all is repaired: members hold the same.
     pub(crate) fn check_equal(&self, group: GroupId) -> Checked {
-        let members: Vec<&Node> =
-            self.group(group).newest().members.iter().filter_map(|m| self.nodes.iter().find(|n| n.id == m.replica)).collect();
+        let members: Vec<&Node> = self
+            .group(group)
+            .newest()
+            .members
+            .iter()
+            .filter_map(|m| self.nodes.iter().find(|n| n.id == m.replica))
+            .collect();
         for pair in members.windows(2) {
             let (Some(a), Some(b)) = (&pair[0].process, &pair[1].process) else { continue };
             let open = |start: i64| {
@@ -322,7 +340,9 @@ impl World {
     pub(crate) fn check_uploaded_once(&self) -> Checked {
         for ((group, start, tenant), count) in &self.store.uploads {
             expect(*count == 1, || {
-                format!("tenant {tenant}'s range {start} of group {group} was uploaded {count} times in a healthy cluster")
+                format!(
+                    "tenant {tenant}'s range {start} of group {group} was uploaded {count} times in a healthy cluster"
+                )
             })?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cluster::GroupId;
 use model::{DurationMs, TimeRange, TimestampMs, stale_nan};
-use replication::range::{RANGE, range_of};
+use replication::range::range_of;
 use replication::reader::{self, Reader, Timing};
 use replication::replica::{PushReply, ReadReply};
 use replication::writer::{Effect, Limits, Outcome, RequestId, Writer};
@@ -16,6 +16,9 @@ use crate::data::{Key, Sample, SimBatch, bits_of, join_into};
 use crate::message::{Message, To};
 use crate::store::{StoreAsk, StoreReply};
 use crate::world::{Tag, World, event};
+
+/// So little that it is met.
+const IN_FLIGHT_BYTES_MAX: usize = 20_000;
 
 /// A writer process.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ pub(crate) struct Writing {
 
 impl Writing {
     pub(crate) fn new(index: u64, rules: Rules) -> Writing {
-        let limits = Limits { in_flight_bytes_max: 20_000, replica_bytes_max: 6000, ..Limits::default() };
+        let limits = Limits { in_flight_bytes_max: IN_FLIGHT_BYTES_MAX, replica_bytes_max: 6000, ..Limits::default() };
         Writing { core: Writer::new(100 + index, limits, rules), known: 0, requests: BTreeMap::new() }
     }
 
@@ -83,7 +86,9 @@ impl World {
         for _ in 0..count {
             let sample = self.draw_sample();
             let group = self.group_of[usize::from(sample.key.0)];
-            if one_group.is_none_or(|g| group.0 as usize == g) && !samples.iter().any(|(_, s): &(_, Sample)| s.key == sample.key) {
+            if one_group.is_none_or(|g| group.0 as usize == g)
+                && !samples.iter().any(|(_, s): &(_, Sample)| s.key == sample.key)
+            {
                 samples.push((group, sample));
             }
         }
@@ -150,9 +155,11 @@ impl World {
                     let writing = &mut self.writers[w];
                     writing.known &= !bits_of(&ids);
                     let defines = batch.defines | bits_of(&ids);
+                    self.counted.defined += 1;
                     left.extend(writing.core.defined(group, SimBatch { defines, ..batch }, now));
                 }
                 Effect::Split { request, group, batch, sealed_before } => {
+                    self.counted.sealed += 1;
                     let writing = &mut self.writers[w];
                     let is_open = |sample: &Sample| sample.key.1 >= sealed_before.0;
                     if let Some(samples) = writing.requests.get_mut(&request) {
@@ -166,10 +173,13 @@ impl World {
                 Effect::Done(request, outcome) => self.request_over(w, request, outcome)?,
             }
         }
-        let limit = 20_000;
         let bytes = self.writers[w].core.in_flight_bytes();
         // Definitions may be added to what was let in.
-        if bytes > limit * 2 { Err(format!("assertion 10: {bytes} bytes in flight at writer {w}")) } else { Ok(()) }
+        if bytes > IN_FLIGHT_BYTES_MAX * 2 {
+            Err(format!("assertion 10: {bytes} bytes in flight at writer {w}"))
+        } else {
+            Ok(())
+        }
     }
 
     fn request_over(&mut self, w: usize, request: RequestId, outcome: Outcome) -> Checked {
@@ -359,7 +369,11 @@ impl World {
             let missing = open.core.missing(&[]);
             self.readers[r].query = None;
             let named = missing.iter().all(|m| m.range.mint < m.range.maxt);
-            return if named && !missing.is_empty() { Ok(()) } else { Err(format!("nothing named as missing: {missing:?}")) };
+            return if named && !missing.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("nothing named as missing: {missing:?}"))
+            };
         }
         if self.is_quiet && !open.core.replicas_done() {
             asks.extend(open.core.hedge());
@@ -381,7 +395,7 @@ impl World {
         self.reader_learns(0, &self.entries[&group].clone());
         self.begin_query(0, group);
         for _ in 0..20 {
-            self.quiet_round()?;
+            self.round()?;
             if self.readers[0].query.is_none() && self.ledger.complete_answers > before {
                 return Ok(());
             }
@@ -389,15 +403,9 @@ impl World {
         let missing = self.readers[0].query.as_ref().map(|open| open.core.missing(&[]));
         Err(format!("all is repaired and group {group} gives no complete answer: {missing:?}"))
     }
-
-    fn quiet_round(&mut self) -> Checked {
-        self.round()
-    }
 }
 
 fn batch_of(key: BatchKey, samples: Vec<Sample>, known: u64) -> SimBatch {
     let series = samples.iter().fold(0_u64, |bits, s| bits | 1 << s.key.0);
     SimBatch { key, samples: Arc::new(samples), defines: series & !known }
 }
-
-const _: () = assert!(RANGE.0 > 0);

@@ -1,8 +1,6 @@
 //! The control plane, which is the real state machine, and the faults.
 
-use cluster::{
-    Address, ClusterId, Command, GroupId, Incarnation, Outcome, Replica as ReplicaId, Role, Roles, Zone,
-};
+use cluster::{Address, ClusterId, Command, GroupId, Incarnation, Outcome, Replica as ReplicaId, Role, Roles, Zone};
 use model::PartitionId;
 use replication::fill::Filler;
 use replication::{Rule, live_members};
@@ -19,7 +17,8 @@ impl World {
         self.decide(&Command::Birth { cluster: ClusterId(7), partition_count: PARTITIONS, replication_factor: factor });
         let members = self.profile.groups as usize * usize::from(factor);
         for index in 0..members + self.profile.spares {
-            let zone = if index < members { index % usize::from(factor) } else { self.random.below(usize::from(factor)) };
+            let zone =
+                if index < members { index % usize::from(factor) } else { self.random.below(usize::from(factor)) };
             let skew = self.profile.skew_s * 1000;
             let skew = self.random.between(-skew, skew);
             self.nodes.push(Node::new(index, zone, skew));
@@ -141,7 +140,8 @@ impl World {
     fn spare_for(&self, index: usize) -> Option<usize> {
         let zone = self.nodes[index].zone;
         let free = |node: &Node| node.up && node.process.is_none() && node.zone == zone && node.lost.is_none();
-        (0..self.nodes.len()).find(|i| *i != index && free(&self.nodes[*i]) && self.group_of_node(&self.nodes[*i].id).is_none())
+        (0..self.nodes.len())
+            .find(|i| *i != index && free(&self.nodes[*i]) && self.group_of_node(&self.nodes[*i].id).is_none())
     }
 
     fn hear_reports(&mut self) -> Checked {
@@ -161,9 +161,11 @@ impl World {
     fn wipe_those_that_left(&mut self) {
         for index in 0..self.nodes.len() {
             let node = &self.nodes[index];
-            let gone = node.process.is_some() && node.lost.is_none() && self.group_of_node(&node.id).is_none_or(|group| {
-                !replication::is_live(&self.entries[&group], &node.id)
-            });
+            let gone = node.process.is_some()
+                && node.lost.is_none()
+                && self
+                    .group_of_node(&node.id)
+                    .is_none_or(|group| !replication::is_live(&self.entries[&group], &node.id));
             if gone {
                 event!(self, "{} has left and is wiped", self.nodes[index].id);
                 self.wipe(index);
@@ -231,6 +233,7 @@ impl World {
         node.disk.log.truncate(kept);
         node.disk.synced = node.disk.log.last().map_or(node.disk.synced, |l| l.position.max(node.disk.synced));
         node.reopen(&self.setup);
+        self.counted.crashes += 1;
         node.up = self.random.permille(500);
         event!(self, "{} crashes; {torn} of {unsynced} unsynced records are left", self.nodes[index].id);
         if let Some(process) = &self.nodes[index].process {
@@ -240,7 +243,7 @@ impl World {
         self.check_node(index)
     }
 
-    /// The disk is gone, if the contract allows it: one of a group at a time.
+    /// The disk is gone, if the contract allows it.
     fn lose_disk(&mut self, index: usize) -> Checked {
         let id = self.nodes[index].id.clone();
         let Some(group) = self.group_of_node(&id) else { return Ok(()) };
@@ -248,17 +251,17 @@ impl World {
         if entry.newest().members.len() == 1 || !replication::is_live(&entry, &id) {
             return Ok(());
         }
-        let newest = entry.newest();
-        let is_unfilled = newest.position(&id).is_some_and(|place| !newest.members[place].filled);
-        let others = live_members(&entry).into_iter().filter(|other| *other != id);
-        let unfilled: Vec<ReplicaId> = newest.members.iter().filter(|m| !m.filled).map(|m| m.replica.clone()).collect();
-        // A member that was never filled held nothing alone.
-        let lost = others.filter(|other| self.index_of(other).is_none() && !unfilled.contains(other)).count();
-        let factor_two = newest.members.len() == 2 && !newest.all_filled();
-        if !is_unfilled && (lost > 0 || factor_two) || self.nodes[index].lost.is_some() {
+        let lives = |member: &cluster::Member| member.replica != id && self.index_of(&member.replica).is_some();
+        // Of each generation that counts, those must be left that can tell what was acknowledged in it.
+        let is_survived = entry.generations().iter().all(|generation| {
+            let left = generation.members.iter().filter(|m| lives(m));
+            if generation.members.len() == 2 { left.filter(|m| m.filled).count() > 0 } else { left.count() > 1 }
+        });
+        if !is_survived || self.nodes[index].lost.is_some() {
             return Ok(());
         }
         event!(self, "{id} loses its disk");
+        self.counted.lost_disks += 1;
         let had = self.nodes[index].process.is_some();
         self.wipe(index);
         if self.keep(Rule::NewDiskNewIncarnation) {

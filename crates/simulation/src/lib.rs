@@ -42,7 +42,23 @@ pub struct Report {
     /// Members exchanged.
     pub generations: u64,
     /// Requests to replicas.
-    pub messages: u64,
+    pub requests: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Disks lost.
+    pub lost_disks: u64,
+    /// Snapshots of peers that were merged, those that fill new members included.
+    pub merges: u64,
+    /// Batches that were pulled and logged.
+    pub pulled: u64,
+    /// Ranges freed.
+    pub freed: u64,
+    /// Watermarks raised.
+    pub watermarks: u64,
+    /// Batches refused because of a seal.
+    pub sealed: u64,
+    /// Batches sent again with definitions.
+    pub defined: u64,
 }
 
 /// A violation.
@@ -108,6 +124,17 @@ impl Report {
         self.blocks += other.blocks;
         self.uploaded_again += other.uploaded_again;
         self.generations += other.generations;
-        self.messages += other.messages;
+        self.requests += other.requests;
+        self.crashes += other.crashes;
+        self.lost_disks += other.lost_disks;
+        self.merges += other.merges;
+        self.pulled += other.pulled;
+        self.freed += other.freed;
+        self.watermarks += other.watermarks;
+        self.sealed += other.sealed;
+        self.defined += other.defined;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,9 @@ impl fmt::Display for Envelope {
                 let samples: Vec<_> = batch.samples.iter().map(|s| (s.key, s.value)).collect();
                 write!(f, "push {}.{} at {}: {samples:?}", batch.key.writer, batch.key.seq, at(entry))
             }
-            Message::Pushed { seq, reply: PushReply::Stale(entry), .. } => write!(f, "pushed {seq}: stale, {}", at(entry)),
+            Message::Pushed { seq, reply: PushReply::Stale(entry), .. } => {
+                write!(f, "pushed {seq}: stale, {}", at(entry))
+            }
             Message::Pushed { seq, reply, .. } => write!(f, "pushed {seq}: {reply:?}"),
             Message::Pull { id, entry, request, .. } => write!(f, "pull {id} at {}: {request:?}", at(entry)),
             Message::Listed { id, reply: ListReply::Truncated, .. } => write!(f, "listed {id}: truncated"),
@@ -102,15 +104,25 @@ impl fmt::Display for Envelope {
             }
             Message::Snapshot { id, reply: Err(entry), .. } => write!(f, "snapshot {id:?}: stale, {}", at(entry)),
             Message::Snapshot { id, reply: Ok((head, _)), .. } => {
-                write!(f, "snapshot {id:?} of {} to {}, covers {:?}, {:?}", head.of, head.position, head.covers, head.flags)
+                write!(
+                    f,
+                    "snapshot {id:?} of {} to {}, covers {:?}, {:?}",
+                    head.of, head.position, head.covers, head.flags
+                )
             }
             Message::Fill { entry } => write!(f, "fill at {}", at(entry)),
             Message::Seal { attempt, entry, start } => write!(f, "seal {start} at {}, {attempt}", at(entry)),
-            Message::Sealed { attempt, reply: SealReply::Stale(entry), .. } => write!(f, "seal {attempt}: stale, {}", at(entry)),
+            Message::Sealed { attempt, reply: SealReply::Stale(entry), .. } => {
+                write!(f, "seal {attempt}: stale, {}", at(entry))
+            }
             Message::Sealed { attempt, reply, .. } => write!(f, "seal {attempt}: {reply:?}"),
             Message::Read { query, entry } => write!(f, "read {query} at {}", at(entry)),
-            Message::Held { query, reply: ReadReply::Stale(entry), .. } => write!(f, "read {query}: stale, {}", at(entry)),
-            Message::Held { query, reply, samples, .. } => write!(f, "read {query}: {} samples, {reply:?}", samples.len()),
+            Message::Held { query, reply: ReadReply::Stale(entry), .. } => {
+                write!(f, "read {query}: stale, {}", at(entry))
+            }
+            Message::Held { query, reply, samples, .. } => {
+                write!(f, "read {query}: {} samples, {reply:?}", samples.len())
+            }
             Message::Store { tag, ask: StoreAsk::Upload(blocks) } => {
                 let names: Vec<_> = blocks.iter().map(|b| (b.name, b.start, b.samples.len())).collect();
                 write!(f, "bucket {tag}: upload {names:?}")

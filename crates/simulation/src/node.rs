@@ -82,8 +82,7 @@ impl Node {
         let newest = self.disk.snapshots.last();
         let records = self.disk.log.iter().map(|logged| (logged.position, &logged.record));
         let base = newest.map(|(base, _)| base);
-        let recovered =
-            Replica::recover(self.id.clone(), base, self.disk.floor, records, setup.limits, setup.rules);
+        let recovered = Replica::recover(self.id.clone(), base, self.disk.floor, records, setup.limits, setup.rules);
         self.process = recovered.map(|replica| {
             let mut head = newest.map(|(_, head)| head.clone()).unwrap_or_default();
             let from = base.map_or(0, |base| base.position);

@@ -31,7 +31,7 @@ impl Profile {
         let is_healthy = random.permille(80);
         let replication_factor = [3, 3, 3, 3, 3, 3, 2, 1][random.below(8)];
         let mut pick = |choices: &[i64]| *random.pick(choices);
-        let jump_mins = pick(&[10, 30, 45, 45, 70, 240]);
+        let jump_mins = pick(&[10, 30, 45, 45, 70, 240, 600]);
         let window_mins = pick(&[60, 60, 90, 180]);
         let skew_s = pick(&[0, 10, 60, 600]);
         let list_max = pick(&[3, 8, 100]).unsigned_abs() as usize;
@@ -55,7 +55,7 @@ impl Profile {
             jump_mins,
             weights: [620, 50, 22, 240, 40, 40, 20, faults],
             faults: [30, 40, 14, 10, 16, 8, 6],
-            steps: 1100,
+            steps: 1400,
         };
         if is_healthy {
             profile.loss = 0;

@@ -36,7 +36,10 @@ impl World {
                 let effects = process.replica.push(token, &entry, batch, unknown);
                 let taken = effects.append.iter().any(|(_, record)| matches!(record, Record::Batch(_)));
                 if taken && bounds.is_some_and(|(mint, _)| mint < sealed_before) {
-                    return Err(format!("assertion 2: {} logs a writer's batch in a sealed range", self.nodes[index].id));
+                    return Err(format!(
+                        "assertion 2: {} logs a writer's batch in a sealed range",
+                        self.nodes[index].id
+                    ));
                 }
                 (asked, effects)
             }
@@ -156,7 +159,8 @@ impl World {
             }
             (Reply::Read(reply), Asked::Read { query }) => {
                 let served = matches!(reply, ReadReply::Held { .. });
-                let samples = if served { self.content(index).ranges.into_values().flatten().collect() } else { Vec::new() };
+                let samples =
+                    if served { self.content(index).ranges.into_values().flatten().collect() } else { Vec::new() };
                 Message::Held { query, from, reply, samples: Arc::new(samples) }
             }
             (reply, asked) => return Err(format!("the replica answers {asked:?} with {reply:?}")),
@@ -186,10 +190,12 @@ impl World {
             Message::Fetched { id, from, batches } => {
                 let state = process.replica.appended_state();
                 let known = process.head.defined;
-                let unknown = batches.iter().flatten().fold(0, |bits, batch| {
-                    bits | bits_of(&batch.unknown(known, |at| !state.discards(at)))
-                });
+                let unknown = batches
+                    .iter()
+                    .flatten()
+                    .fold(0, |bits, batch| bits | bits_of(&batch.unknown(known, |at| !state.discards(at))));
                 let unknown = crate::data::ids_of(unknown);
+                self.counted.pulled += batches.as_ref().map_or(0, |batches| batches.len() as u64);
                 let step = process.puller.fetched(&mut process.replica, &from, id, batches, unknown);
                 (from, step)
             }
@@ -277,7 +283,9 @@ impl World {
             let Some(process) = &self.nodes[index].process else { return Ok(()) };
             let group = process.replica.durable().entry.id();
             match ask {
-                Ask::ReadManifest { start } => self.ask_store(here, Tag::Manifest(attempt), StoreAsk::ReadManifest { group, start }),
+                Ask::ReadManifest { start } => {
+                    self.ask_store(here, Tag::Manifest(attempt), StoreAsk::ReadManifest { group, start })
+                }
                 Ask::Seal { to, entry, start } => {
                     self.send(here, To::Replica(to), Message::Seal { attempt, entry, start });
                 }
@@ -309,7 +317,13 @@ impl World {
         for (tenant, samples) in (0..).zip(tenants) {
             if !samples.is_empty() {
                 self.blocks_named += 1;
-                blocks.push(Block { name: self.blocks_named, group, start: start.0, tenant, samples: Arc::new(samples) });
+                blocks.push(Block {
+                    name: self.blocks_named,
+                    group,
+                    start: start.0,
+                    tenant,
+                    samples: Arc::new(samples),
+                });
             }
         }
         blocks
@@ -322,7 +336,9 @@ impl World {
         let at = usize::try_from(tag).expect("tags are indices");
         let step = match (self.tags[at], reply) {
             (Tag::Manifest(attempt), StoreReply::Manifest(there)) => closer.manifest_read(replica, attempt, there, now),
-            (Tag::Upload(attempt), StoreReply::Uploaded(blocks)) => closer.cut(replica, attempt, blocks, Vec::new(), now),
+            (Tag::Upload(attempt), StoreReply::Uploaded(blocks)) => {
+                closer.cut(replica, attempt, blocks, Vec::new(), now)
+            }
             (Tag::Create(attempt), StoreReply::Created(there)) => closer.created(replica, attempt, there, now),
             (Tag::Metas(attempt), StoreReply::Metas { all }) => closer.metas_found(replica, attempt, all, now),
             (Tag::Delete, StoreReply::Deleted) => return Ok(()),

@@ -38,7 +38,9 @@ pub(crate) enum StoreReply {
     Uploaded(Vec<BlockName>),
     /// What stands there now.
     Created(Manifest),
-    Metas { all: bool },
+    Metas {
+        all: bool,
+    },
     Deleted,
     Block(Option<Block>),
     Index(Index),
@@ -70,7 +72,9 @@ impl Store {
                 let key = (manifest.group, manifest.start.0);
                 StoreReply::Created(self.manifests.entry(key).or_insert_with(|| manifest.clone()).clone())
             }
-            StoreAsk::FindMetas(blocks) => StoreReply::Metas { all: blocks.iter().all(|b| self.blocks.contains_key(b)) },
+            StoreAsk::FindMetas(blocks) => {
+                StoreReply::Metas { all: blocks.iter().all(|b| self.blocks.contains_key(b)) }
+            }
             StoreAsk::Delete(blocks) => {
                 blocks.iter().for_each(|block| drop(self.blocks.remove(block)));
                 StoreReply::Deleted

@@ -9,6 +9,7 @@ use replication::closer::Identity;
 use replication::replica::Limits;
 use replication::{Entry, Rules};
 
+use crate::Report;
 use crate::check::{Checked, Ledger};
 use crate::clients::{Reading, Writing};
 use crate::data::{PARTITIONS, Series, series_id};
@@ -60,6 +61,8 @@ pub(crate) struct World {
     pub(crate) suspects: Vec<GroupId>,
     pub(crate) blocks_named: u128,
     pub(crate) next_id: u64,
+    /// What is counted on the way.
+    pub(crate) counted: Report,
     pub(crate) trace: Option<VecDeque<String>>,
 }
 
@@ -104,6 +107,7 @@ impl World {
             suspects: Vec::new(),
             blocks_named: 0,
             next_id: 0,
+            counted: Report::default(),
             trace: traced.then(VecDeque::new),
         };
         world.bring_up();
@@ -389,7 +393,9 @@ impl World {
 
     fn covers_are_full(&self) -> bool {
         self.entries.values().all(|entry| {
-            let members = || entry.newest().members.iter().filter_map(|m| self.nodes[self.index_of(&m.replica)?].process.as_ref());
+            let members = || {
+                entry.newest().members.iter().filter_map(|m| self.nodes[self.index_of(&m.replica)?].process.as_ref())
+            };
             members().count() == entry.newest().members.len()
                 && members().all(|a| {
                     let full = |b: &crate::node::Process| {
@@ -413,17 +419,16 @@ impl World {
     }
 
     /// What the run amounted to.
-    pub(crate) fn report(&self) -> crate::Report {
-        let closed = self.store.manifests.len();
-        let twice = self.store.uploads.values().filter(|count| **count > 1).count();
-        crate::Report {
+    pub(crate) fn report(&self) -> Report {
+        Report {
             acknowledged: self.ledger.acks,
             complete_answers: self.ledger.complete_answers,
-            closed_ranges: closed as u64,
+            closed_ranges: self.store.manifests.len() as u64,
             blocks: self.store.uploads.len() as u64,
-            uploaded_again: twice as u64,
+            uploaded_again: self.store.uploads.values().filter(|count| **count > 1).count() as u64,
             generations: self.entries.values().map(|entry| entry.newest().number.0 - 1).sum(),
-            messages: self.calls.len() as u64,
+            requests: self.calls.len() as u64,
+            ..self.counted
         }
     }
 }

@@ -46,13 +46,21 @@ fn a_quorum_meets_everyone_who_may_have_acknowledged_and_no_more_is_asked() {
                 counted.iter().filter(|(_, filled)| *filled || !only_filled).map(|(id, _)| id.clone()).collect()
             };
             let reads = group.generations().iter().all(|g| meets_all_who_acknowledge(g, &who(factor == 2)));
-            assert_eq!(has_quorum(&group, Purpose::Read, &replies, Rules::ALL), reads, "{factor} {exchanged} {replies:?}");
+            assert_eq!(
+                has_quorum(&group, Purpose::Read, &replies, Rules::ALL),
+                reads,
+                "{factor} {exchanged} {replies:?}"
+            );
             let seals = group.generations().iter().all(|g| match factor {
                 // Both, the text says: with one the other could not acknowledge either, but a read might ask it alone.
                 2 => g.members.iter().all(|m| who(false).contains(&m.replica)),
                 _ => leaves_nobody_who_acknowledges(g, &who(false)),
             });
-            assert_eq!(has_quorum(&group, Purpose::Seal, &replies, Rules::ALL), seals, "{factor} {exchanged} {replies:?}");
+            assert_eq!(
+                has_quorum(&group, Purpose::Seal, &replies, Rules::ALL),
+                seals,
+                "{factor} {exchanged} {replies:?}"
+            );
             let before = &group.generations()[..group.generations().len() - 1];
             let fills_it = !before.is_empty() && before.iter().all(|g| meets_all_who_acknowledge(g, &who(factor == 2)));
             assert_eq!(fills(&group, &replies, Rules::ALL), fills_it, "{factor} {exchanged} {replies:?}");

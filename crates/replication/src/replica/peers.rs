@@ -123,7 +123,9 @@ impl<P: Payload> Replica<P> {
         if entry.id() != self.state.entry.id() {
             return effects;
         }
-        self.adopt_into(entry, &mut effects);
+        if self.rules.keep(Rule::FilledByThoseMovedOn) {
+            self.adopt_into(entry, &mut effects);
+        }
         self.say(token, Ask::Snapshot { generation }, &mut effects);
         effects
     }
