@@ -261,7 +261,7 @@ impl Closer {
         let own_synced =
             positions.iter().all(|(of, position)| of != replica.id() || replica.durable().data_position >= *position);
         assert!(own_synced, "a position that was said is durable");
-        let older = oldest.is_some_and(|oldest| oldest < start) && self.rules.keep(Rule::OldestFirst);
+        let older = oldest.is_some_and(|oldest| oldest < start);
         if older || replica.durable().is_dropped(start) {
             self.phase = Phase::Idle;
             return self.step(Vec::new());

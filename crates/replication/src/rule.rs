@@ -29,8 +29,6 @@ pub enum Rule {
     SealedByAQuorum,
     /// What those who sealed hold is pulled before the cut.
     PulledBeforeCut,
-    /// Ranges are cut oldest first.
-    OldestFirst,
     /// A new member inherits what is sealed and dropped.
     SealsInherited,
     /// A batch is taken whole or not at all.
@@ -67,7 +65,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 29] = [
+    pub const ALL: [Rule; 28] = [
         Rule::ReadsAskAQuorum,
         Rule::AcksOfOneGeneration,
         Rule::OlderGenerationsRefused,
@@ -80,7 +78,6 @@ impl Rule {
         Rule::SealedBeforeCut,
         Rule::SealedByAQuorum,
         Rule::PulledBeforeCut,
-        Rule::OldestFirst,
         Rule::SealsInherited,
         Rule::BatchesWhole,
         Rule::DroppedWhenRead,

@@ -98,9 +98,9 @@ impl World {
         let groups: Vec<_> = self.entries.values().cloned().collect();
         let entry = self.random.pick(&groups).clone();
         let live = live_members(&entry);
-        let to = match self.random.below(5) {
+        let to = match self.random.below(6) {
             0 => To::Writer(self.random.below(self.writers.len())),
-            1 => To::Reader(self.random.below(self.readers.len())),
+            1 | 2 => To::Reader(self.random.below(self.readers.len())),
             _ => To::Replica(self.random.pick(&live).clone()),
         };
         self.send(To::Store, to, Message::Map { entry });
@@ -257,7 +257,9 @@ impl World {
             let left = generation.members.iter().filter(|m| lives(m));
             if generation.members.len() == 2 { left.filter(|m| m.filled).count() > 0 } else { left.count() > 1 }
         });
-        if !is_survived || self.nodes[index].lost.is_some() {
+        // Past that many exchanges the control plane waits for a filled member, which then must not be lost.
+        let can_be_replaced = entry.generations().len() < cluster::Group::GENERATIONS_MAX;
+        if !is_survived || !can_be_replaced || self.nodes[index].lost.is_some() {
             return Ok(());
         }
         event!(self, "{id} loses its disk");

@@ -37,9 +37,14 @@ impl Profile {
         let list_max = pick(&[3, 8, 100]).unsigned_abs() as usize;
         let loss = pick(&[0, 20, 60, 150]).unsigned_abs() as u32;
         let duplicates = pick(&[0, 30, 100]).unsigned_abs() as u32;
-        let sync_at_once = pick(&[950, 700, 400]).unsigned_abs() as u32;
+        let sync_at_once = pick(&[950, 700, 400, 100]).unsigned_abs() as u32;
         let faults = pick(&[4, 12, 30]).unsigned_abs() as u32;
         let groups = pick(&[1, 1, 1, 2]).unsigned_abs() as u32;
+        // How patient writers are: what waits long meets what has changed meanwhile.
+        let clients = pick(&[40, 15, 4]).unsigned_abs() as u32;
+        // Members come and go all the time.
+        let churns = pick(&[0, 0, 1]) == 1;
+        let (control, exchanges) = if churns { (130, 5) } else { (40, 1) };
         let mut profile = Profile {
             is_healthy,
             replication_factor,
@@ -53,8 +58,8 @@ impl Profile {
             sync_at_once,
             skew_s,
             jump_mins,
-            weights: [620, 50, 22, 240, 40, 40, 20, faults],
-            faults: [30, 40, 14, 10, 16, 8, 6],
+            weights: [620, 50, 22, 240, clients, control, 20, if churns { faults.max(12) } else { faults }],
+            faults: [30, 40, 14 * exchanges, 10, 16, 8, 6 * exchanges],
             steps: 1400,
         };
         if is_healthy {

@@ -93,7 +93,11 @@ fn what_was_truncated_comes_as_a_snapshot() {
     assert_eq!(step.merged_at, Some(2));
     replica.synced(replica.appended_position());
     let state = replica.durable();
-    assert_eq!(state.covers, BTreeMap::from([(id(2), 50), (id(3), 30)]), "its covers are ours, but for that of ourselves");
+    assert_eq!(
+        state.covers,
+        BTreeMap::from([(id(2), 50), (id(3), 30)]),
+        "its covers are ours, but for that of ourselves"
+    );
     assert!(state.is_dropped(at(0)));
     assert_eq!((state.sealed_before, state.data_position), (at(120), 2));
 }

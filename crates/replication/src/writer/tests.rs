@@ -16,7 +16,7 @@ fn writer(limits: Limits, factor: usize) -> Writer<Batch> {
 
 /// Effects in few words.
 fn told(effects: Vec<Effect<Batch>>) -> Vec<String> {
-    let word = |effect| match effect {
+    let word = |effect: Effect<Batch>| match effect {
         Effect::Send { to, entry, batch } => format!("{} to {} at {}", batch.seq, to.node, entry.newest().number),
         Effect::Define { batch, ids, .. } => format!("define {} in {}", ids.len(), batch.seq),
         Effect::Split { batch, sealed_before, .. } => format!("split {} at {sealed_before}", batch.seq),
