@@ -64,6 +64,8 @@ struct Pull {
     phase: Phase,
     /// How often a merge at this peer was left to later.
     deferred: u32,
+    /// The last data position that the peer has told of.
+    told: Position,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ impl Puller {
         let live = Puller::peers(replica);
         self.pulls.retain(|peer, _| live.contains(peer));
         let id = self.fresh();
-        let pull = self.pulls.entry(peer.clone()).or_insert(Pull { id, phase: Phase::Idle, deferred: 0 });
+        let pull = self.pulls.entry(peer.clone()).or_insert(Pull { id, phase: Phase::Idle, deferred: 0, told: 0 });
         pull.id = id;
         pull.phase = Phase::Listing;
         (id, PullRequest::List { from: replica.cover_of(peer) })
@@ -103,6 +105,13 @@ impl Puller {
     /// Whether a pull from this peer is under way.
     pub fn is_busy(&self, peer: &ReplicaId) -> bool {
         self.pulls.get(peer).is_some_and(|pull| pull.phase != Phase::Idle)
+    }
+
+    /// How many positions of what a peer has told of are not durably held here, in so far as the last list was not full; `None`
+    /// before its first answer. Rule *Repaired*: zero for each pair of members.
+    pub fn behind<P: Payload>(&self, replica: &Replica<P>, peer: &ReplicaId) -> Option<u64> {
+        let told = self.pulls.get(peer).map(|pull| pull.told).filter(|told| *told > 0)?;
+        Some(told.saturating_sub(replica.cover_of(peer)))
     }
 
     /// The peer's list.
@@ -121,6 +130,7 @@ impl Puller {
             ListReply::Truncated => return pull.snapshot(next),
             ListReply::Listed { to, items } => (to, items),
         };
+        pull.told = pull.told.max(to);
         let mut positions = Vec::new();
         let mut whole_to = to;
         for (position, listed) in items {

@@ -45,6 +45,8 @@ pub enum Ask {
     },
     /// The samples of a block.
     Block(BlockName),
+    /// The index of older blocks.
+    Index,
 }
 
 /// Why an answer is not complete.
@@ -211,18 +213,25 @@ impl Reader {
         self.replicas_done
     }
 
-    /// Manifests and blocks that are named or listed and were not answered. To be asked again until they are.
+    /// Manifests, blocks and the index: what is named or listed and was not answered. To be asked again until it is.
     pub fn blocks_wanted(&self) -> Vec<Ask> {
         let manifests = self.named.iter().filter(|(start, _)| self.manifests.get(*start).is_none_or(Option::is_none));
         let mut asks: Vec<Ask> =
             manifests.map(|(start, name)| Ask::Manifest { start: *start, name: name.clone() }).collect();
         asks.extend(self.blocks.iter().filter(|(_, (_, answered))| !answered).map(|(block, _)| Ask::Block(*block)));
+        if self.lacks_index() {
+            asks.push(Ask::Index);
+        }
         asks
     }
 
     /// The watermark of the replicas that answered: older ranges are the index's.
     pub fn watermark(&self) -> TimestampMs {
         self.watermark
+    }
+
+    fn lacks_index(&self) -> bool {
+        self.range.mint < self.watermark && !self.index.as_ref().is_some_and(|index| index.is_young)
     }
 
     /// A manifest was read.
@@ -288,8 +297,7 @@ impl Reader {
                 missing.push(part(span_of(*start), Why::Block(*block)));
             }
         }
-        let needs_index = self.range.mint < self.watermark;
-        if needs_index && !self.index.as_ref().is_some_and(|index| index.is_young) {
+        if self.lacks_index() {
             missing.push(part(TimeRange::new(self.range.mint, self.watermark), Why::Index));
         }
         let holes = holes.iter().chain(&self.holes).filter(|hole| hole.overlaps(&self.range));

@@ -342,6 +342,7 @@ impl<P: Payload> Writer<P> {
         flight.batch = batch;
         flight.resend_at = now + self.limits.resend_after;
         for to in flight.defined() {
+            *self.to_replica.entry(to.clone()).or_insert(0) += new;
             effects.push(Effect::Send { to, entry: out.entry.clone(), batch: flight.batch.clone() });
         }
         effects

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cluster::GroupId;
 use model::{DurationMs, TimeRange, TimestampMs, stale_nan};
-use replication::range::range_of;
+use replication::range::{RANGE, range_of};
 use replication::reader::{self, Reader, Timing};
 use replication::replica::{PushReply, ReadReply};
 use replication::writer::{Effect, Limits, Outcome, RequestId, Writer};
@@ -102,6 +102,8 @@ impl World {
         let back = match self.random.below(10) {
             0..=4 => self.random.between(0, 600_000),
             5..=7 => self.random.between(0, window.0),
+            // By a writer whose clock is behind, or that was stopped for a while.
+            8 if !self.profile.is_healthy => self.random.between(window.0, window.0 + 3 * RANGE.0 / 2),
             // About the border between two ranges.
             _ => ((self.now.0 - range_of(self.now).0) + self.random.between(-60_000, 60_000)).clamp(0, window.0),
         };
@@ -257,6 +259,7 @@ impl World {
                 reader::Ask::Manifest { start, .. } => {
                     self.ask_store(To::Reader(r), Tag::Query(id), StoreAsk::ReadManifest { group, start });
                 }
+                reader::Ask::Index => self.ask_store(To::Reader(r), Tag::Query(id), StoreAsk::ReadIndex { group }),
                 reader::Ask::Block(block) => {
                     self.ask_store(To::Reader(r), Tag::Query(id), StoreAsk::ReadBlock(block));
                 }
@@ -319,15 +322,10 @@ impl World {
         if open.core.is_done() {
             return self.end_query(r);
         }
-        let (id, group) = (open.id, open.group);
-        let wanted = open.core.blocks_wanted();
-        let needs_index = open.core.watermark() > TimestampMs(0);
+        let (id, wanted) = (open.id, open.core.blocks_wanted());
         // Not again for each answer: the reader's turn repeats what was lost.
         if self.random.permille(400) || self.is_quiet {
             self.query_asks(r, id, wanted);
-            if needs_index {
-                self.ask_store(To::Reader(r), Tag::Query(id), StoreAsk::ReadIndex { group });
-            }
         }
         Ok(())
     }

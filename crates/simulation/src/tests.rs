@@ -44,7 +44,7 @@ fn a_seed_reproduces() {
 }
 
 /// Most seeds until a violation is found.
-const SEEDS_TO_FIND: u64 = 4000;
+const SEEDS_TO_FIND: u64 = 20_000;
 
 fn check_found(rule: Rule) {
     let found = (0..SEEDS_TO_FIND).find_map(|seed| Some((seed, finds(seed, Rules::without(rule))?)));

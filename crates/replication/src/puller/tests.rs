@@ -64,8 +64,9 @@ fn what_is_not_held_is_fetched_and_logged_before_the_cover() {
         })
         .collect();
     assert_eq!(records, ["batch", "batch", "cover 9"]);
-    assert_eq!(replica.cover_of(&id(2)), 0, "not before the sync");
+    assert_eq!((replica.cover_of(&id(2)), puller.behind(&replica, &id(2))), (0, Some(9)), "not before the sync");
     replica.synced(replica.appended_position());
+    assert_eq!((puller.behind(&replica, &id(2)), puller.behind(&replica, &id(3))), (Some(0), None));
     assert_eq!(puller.start(&replica, &id(2)).1, PullRequest::List { from: 9 });
 }
 

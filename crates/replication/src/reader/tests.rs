@@ -27,6 +27,7 @@ fn asked(asks: &[Ask]) -> Vec<String> {
         Ask::Replica { to, entry } => format!("{} at {}", to.node, entry.newest().number),
         Ask::Manifest { name, .. } => format!("manifest {name}"),
         Ask::Block(block) => format!("block {block}"),
+        Ask::Index => "index".to_owned(),
     };
     asks.iter().map(word).collect()
 }
@@ -127,6 +128,7 @@ fn what_is_behind_the_watermark_is_the_indexs() {
     reader.replied(&id(2), &plain(1));
     let missing = Missing { group: GroupId(0), range: TimeRange::new(at(0), at(120)), why: Why::Index };
     assert_eq!(reader.missing(&[]), std::slice::from_ref(&missing));
+    assert_eq!(asked(&reader.blocks_wanted()), ["index"]);
     reader.index_read(Index { blocks: vec![(at(0), 5), (at(120), 6)], is_young: false });
     assert_eq!(reader.missing(&[]).last(), Some(&missing), "too old");
     reader.index_read(Index { blocks: vec![(at(0), 5)], is_young: true });

@@ -87,7 +87,7 @@ fn definitions_go_to_those_that_asked_under_the_same_name() {
     assert_eq!(reply(&mut writer, 1, 2, need()), NOTHING, "being made");
     let larger = Batch { bytes: 300, ..batch(1, &[5]) };
     assert_eq!(told(writer.defined(GROUP, larger, at(0))), ["1 to n2 at 1"]);
-    assert_eq!(writer.in_flight_bytes(), 300);
+    assert_eq!((writer.in_flight_bytes(), writer.to_replica[&id(2)]), (300, 300));
     reply(&mut writer, 1, 1, ok(1));
     assert_eq!(reply(&mut writer, 1, 2, ok(1)), ["1 Acked"]);
     reply(&mut writer, 1, 3, ok(1));
