@@ -37,3 +37,30 @@ impl Payload for batch::Batch {
         batch::Batch::bytes(self).len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use batch::{Batch, BatchBuilder, BatchHeader};
+    use model::{PartitionId, SeriesId, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_of_the_wire_is_a_payload() {
+        let header = BatchHeader { group: 1, generation: 2, writer: 3, seq: 4 };
+        let mut builder = BatchBuilder::new();
+        let finish = |builder: &mut BatchBuilder| {
+            let mut bytes = Vec::new();
+            builder.finish(header, &mut bytes);
+            Batch::parse(bytes.into()).unwrap()
+        };
+        assert_eq!(Payload::bounds(&finish(&mut builder)), None);
+        for at in [30, 10, 20] {
+            builder.push(&TenantId::anonymous(), PartitionId(0), SeriesId(1), at, 1.0);
+        }
+        let batch = finish(&mut builder);
+        assert_eq!(Payload::key(&batch), BatchKey { writer: 3, seq: 4 });
+        assert_eq!(Payload::bounds(&batch), Some((TimestampMs(10), TimestampMs(30))));
+        assert_eq!(Payload::bytes(&batch), batch.bytes().len());
+    }
+}

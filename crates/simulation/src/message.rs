@@ -59,11 +59,24 @@ pub(crate) struct Envelope {
 /// What a replica was asked, until it speaks.
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {
-    Push { group: GroupId, seq: u64 },
-    List { id: u64 },
-    Snapshot { id: SnapshotFor },
-    Seal { attempt: u64 },
-    Read { query: u64 },
+    Push {
+        group: GroupId,
+        seq: u64,
+        /// It touched a sealed range when it came.
+        sealed: bool,
+    },
+    List {
+        id: u64,
+    },
+    Snapshot {
+        id: SnapshotFor,
+    },
+    Seal {
+        attempt: u64,
+    },
+    Read {
+        query: u64,
+    },
 }
 
 impl fmt::Display for To {

@@ -24,7 +24,6 @@ impl World {
         let token = Token(self.calls.len() as u64);
         let (asked, effects) = match message {
             Message::Push { entry, mut batch } => {
-                let asked = Asked::Push { group: entry.id(), seq: batch.key.seq };
                 let state = process.replica.appended_state();
                 let sealed_before = state.sealed_before;
                 if !self.setup.rules.keep(Rule::BatchesWhole) {
@@ -32,16 +31,9 @@ impl World {
                     batch.samples = Arc::new(open);
                 }
                 let unknown = batch.unknown(process.head.defined, |at| !state.discards(at));
-                let bounds = batch.bounds();
-                let effects = process.replica.push(token, &entry, batch, unknown);
-                let taken = effects.append.iter().any(|(_, record)| matches!(record, Record::Batch(_)));
-                if taken && bounds.is_some_and(|(mint, _)| mint < sealed_before) {
-                    return Err(format!(
-                        "assertion 2: {} logs a writer's batch in a sealed range",
-                        self.nodes[index].id
-                    ));
-                }
-                (asked, effects)
+                let sealed = batch.bounds().is_some_and(|(mint, _)| mint < sealed_before);
+                let asked = Asked::Push { group: entry.id(), seq: batch.key.seq, sealed };
+                (asked, process.replica.push(token, &entry, batch, unknown))
             }
             Message::Pull { id, puller, entry, request } => match request {
                 PullRequest::List { from: position } => {
@@ -139,8 +131,13 @@ impl World {
         let Some(process) = &node.process else { return Ok(()) };
         let from = node.id.clone();
         let message = match (reply, asked) {
-            (Reply::Push(reply), Asked::Push { group, seq }) => {
+            (Reply::Push(reply), Asked::Push { group, seq, sealed }) => {
                 if let PushReply::Ok(generation) = reply {
+                    if sealed {
+                        return Err(format!(
+                            "assertion 2: {from} says ok to batch {seq}, which touches a sealed range"
+                        ));
+                    }
                     let state = process.replica.durable();
                     let newest = state.entry.newest();
                     let may = newest.number == generation && newest.position(&from).is_some() && state.filled;
