@@ -35,8 +35,8 @@ fmt:
 	cargo fmt --all
 
 # The replication protocol under ten thousand fresh seeds. A failure prints its seed and events; FIRST=<seed> COUNT=1 repeats it.
-FIRST ?= $(shell date +%s)0000
-COUNT ?= 10000
+FIRST := $(shell date +%s)0000
+COUNT := 10000
 sim: setup
 	cargo build --quiet -p simulation
 	@echo "seeds $(FIRST) and on"
