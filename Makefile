@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 TARGET := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/narthex-target
 
-.PHONY: run setup check test just-test fmt fuzz bench bench-check
+.PHONY: run setup check test just-test fmt fuzz sim bench bench-check
 
 # Installs what the build needs, builds, and starts everything in one process with data in ./data.
 run: setup
@@ -47,6 +47,14 @@ fuzz: setup
 		cargo fuzz run -s none $$t $(TARGET)/fuzz/$$t fuzz/corpus/$$t -- \
 			-max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
+
+# The replication protocol under ten thousand fresh seeds. A failure prints its seed and events; FIRST=<seed> COUNT=1 repeats it.
+FIRST := $(shell date +%s)0000
+COUNT := 10000
+sim: setup
+	cargo build --quiet -p simulation
+	@echo "seeds $(FIRST) and on"
+	$(TARGET)/debug/simulation $(FIRST) $(COUNT)
 
 # Beside Debian's Prometheus and VictoriaMetrics, in one run; about an hour. benches/README.md says what is measured.
 bench: setup
