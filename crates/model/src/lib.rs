@@ -6,7 +6,10 @@
 
 mod exemplar;
 mod histogram;
+mod histogram_resolution;
+mod histogram_validation;
 mod id;
+mod integer_histogram;
 mod labels;
 mod matcher;
 mod metadata;
@@ -15,7 +18,12 @@ mod time;
 
 pub use exemplar::Exemplar;
 pub use histogram::{CounterResetHint, FloatHistogram, Span};
+pub use histogram_resolution::{BucketCount, reduce_resolution};
+pub use histogram_validation::{BUCKETS_MAX, HistogramError, Observations, SpanSide, check_layout};
 pub use id::{PartitionId, SeriesId, TenantId};
+pub use integer_histogram::{
+    CUSTOM_BUCKETS_SCHEMA, Histogram, SCHEMA_MAX, SCHEMA_MIN, SCHEMA_RESERVED_MAX, SCHEMA_RESERVED_MIN,
+};
 pub use labels::{
     Label, Labels, LabelsBuilder, METRIC_NAME, PackedLabels, is_legacy_label_name, is_legacy_metric_name,
 };
