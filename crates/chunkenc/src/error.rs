@@ -1,7 +1,7 @@
 //! Why bytes are no chunk.
 
 /// Why bytes could not be decoded. Samples are numbered from 0.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Fewer bytes than the count of samples takes.
     #[error("a chunk of {bytes} bytes has no header")]

@@ -14,6 +14,7 @@ mod labels;
 mod matcher;
 mod metadata;
 mod sample;
+mod sample_value;
 mod time;
 
 pub use exemplar::Exemplar;
@@ -30,4 +31,5 @@ pub use labels::{
 pub use matcher::{MatchOp, Matcher};
 pub use metadata::{Metadata, MetricType};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale, join_values, stale_nan};
+pub use sample_value::{SampleValue, join, join_histograms};
 pub use time::{DurationMs, ParseDurationError, TimeRange, TimestampMs};
