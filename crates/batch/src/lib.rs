@@ -11,16 +11,23 @@
 //!                  · timestamp (zigzag varint of the difference to the one before) * samples · value f64 * samples
 //!   3 exemplars    (id u128 · timestamp i64 · value f64 · labels_len u32 · packed labels)*
 //!   4 metadata     (type u8 · name, help, unit: u32 length and bytes each)*
+//!   5 histograms   (id u128 · timestamp i64 · hint u8 · schema zigzag varint · zero width f64 · zero count uvarint
+//!                  · count uvarint · sum f64 · positive spans · negative spans · bucket (zigzag varint of the difference to
+//!                  the one before) as many as the spans name · bound count uvarint · bound f64 *)*
+//!   6 float histograms   likewise, but zero count, count and buckets (absolute) are f64
+//! spans = count uvarint · (offset zigzag varint · length uvarint)*
 //! ```
 //!
 //! A batch is taken whole or not at all: [`Batch::parse`] checks everything that applying it relies on, and an unknown version or
 //! kind refuses it. In the steady state a sample takes 26 bytes. No I/O, no admission, no compression.
 
 mod build;
+mod histogram;
 mod parse;
 mod varint;
 
 pub use build::BatchBuilder;
+pub use histogram::{HISTOGRAM_BYTES_MAX, HistogramEntry, HistogramIter, histogram_bytes_max};
 pub use parse::{Batch, Column, Definition, ExemplarEntry, FloatColumn, MetadataEntry, ParseError, Section};
 
 /// Longest batch: bounds the memory for one message and one record of the log.
@@ -38,6 +45,8 @@ pub(crate) mod kind {
     pub(crate) const FLOATS: u8 = 2;
     pub(crate) const EXEMPLARS: u8 = 3;
     pub(crate) const METADATA: u8 = 4;
+    pub(crate) const HISTOGRAMS: u8 = 5;
+    pub(crate) const FLOAT_HISTOGRAMS: u8 = 6;
 }
 
 /// Where a batch comes from and what it is meant for.
@@ -51,4 +60,28 @@ pub struct BatchHeader {
     pub writer: u64,
     /// The writer's number for this batch in this group.
     pub seq: u64,
+}
+
+/// Entry points for fuzzing.
+#[doc(hidden)]
+pub mod fuzzing {
+    use bytes::Bytes;
+
+    use crate::{Batch, Column};
+
+    /// Any bytes are refused, or all columns can be read.
+    pub fn fuzz_batch(bytes: &[u8]) {
+        let Ok(batch) = Batch::parse(Bytes::copy_from_slice(bytes)) else { return };
+        let mut samples = 0;
+        for column in batch.sections().iter().flat_map(|s| s.columns()) {
+            match column {
+                Column::Definitions(d) => d.for_each(drop),
+                Column::Floats(f) => f.for_each_run(|_, run| samples += run.count()),
+                Column::Histograms(h) => samples += h.count(),
+                Column::Exemplars(e) => e.for_each(drop),
+                Column::Metadata(m) => m.for_each(drop),
+            }
+        }
+        assert_eq!(samples, batch.sample_count());
+    }
 }

@@ -1,7 +1,7 @@
 //! One partition of a tenant: its series, found by id and by label.
 
 use hashbrown::HashTable;
-use model::{Labels, Matcher, SeriesId};
+use model::{Labels, Matcher, SampleValue, SeriesId};
 
 use crate::Error;
 use crate::chunk_files::ChunkFiles;
@@ -104,6 +104,26 @@ impl Partition {
         Ok(true)
     }
 
+    /// As [`Partition::append`], one histogram.
+    pub(crate) fn append_value(
+        &mut self,
+        hint: SeriesRef,
+        id: SeriesId,
+        (t, value): (i64, SampleValue),
+        files: &ChunkFiles,
+    ) -> Result<bool, Error> {
+        let at_hint = self.series.get(hint as usize).is_some_and(|s| s.id == id);
+        let r = if at_hint { Some(hint) } else { self.find(id) };
+        let Some(r) = r else { return Ok(false) };
+        self.series[r as usize].append_value(t, value, files)?;
+        Ok(true)
+    }
+
+    /// The series at this place, while a snapshot is read.
+    pub(crate) fn series_at(&mut self, r: u32) -> Option<&mut MemSeries> {
+        self.series.get_mut(r as usize)
+    }
+
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds { epoch: self.epoch, series_count: u32::try_from(self.series.len()).expect("checked at insertion") }
     }
@@ -153,8 +173,7 @@ impl Partition {
             self.compact();
         }
         for s in &mut self.series {
-            let empty = s.sealed.is_empty() && s.open.sample_count() == 0 && s.late.is_none();
-            s.retiring = empty;
+            s.retiring = s.is_empty();
         }
         gone
     }

@@ -25,6 +25,18 @@ impl SampleValue {
         }
     }
 
+    /// Whether both say the same, in whatever spans.
+    pub fn means(&self, other: &SampleValue) -> bool {
+        match (self, other) {
+            (SampleValue::Float(a), SampleValue::Float(b)) => a.to_bits() == b.to_bits(),
+            (SampleValue::Histogram(a), SampleValue::Histogram(b)) => {
+                meaning_order(&a.to_float(), &b.to_float()).is_eq()
+            }
+            (SampleValue::FloatHistogram(a), SampleValue::FloatHistogram(b)) => meaning_order(a, b).is_eq(),
+            _ => false,
+        }
+    }
+
     fn to_float(&self) -> Option<FloatHistogram> {
         match self {
             SampleValue::Float(_) => None,

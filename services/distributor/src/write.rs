@@ -122,7 +122,7 @@ fn answer(outcome: &AppendOutcome) -> Response {
     for r in &outcome.rejections {
         let told = match r.reason {
             RejectReason::InvalidLabels | RejectReason::InvalidExemplar => false,
-            RejectReason::TooOld | RejectReason::TooFarInFuture | RejectReason::NativeHistogram => r.sample_count > 0,
+            RejectReason::TooOld | RejectReason::TooFarInFuture | RejectReason::InvalidHistogram => r.sample_count > 0,
         };
         if told {
             let separator = if why.is_empty() { "" } else { "; " };
