@@ -1,9 +1,9 @@
 //! Writing batches.
 
-use model::{Labels, Metadata, MetricType, PartitionId, SeriesId, TenantId};
+use model::{Labels, Metadata, MetricType, PartitionId, SampleValue, SeriesId, TenantId};
 
 use crate::varint::{put_uvarint, put_varint};
-use crate::{BatchHeader, HEADER_BYTES, VERSION, kind};
+use crate::{BatchHeader, HEADER_BYTES, VERSION, histogram, kind};
 
 /// Collects one batch. Reused from batch to batch, it allocates nothing in the steady state.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub struct BatchBuilder {
 
 /// As many as a cluster can have partitions; a number from elsewhere may be any.
 const HINTS_MAX: usize = 4096;
-/// Bytes of a section besides tenant and columns' contents: counts, and kind and length of four columns.
-const SECTION_BYTES: usize = 1 + 4 + 1 + 4 * 5 + 8;
+/// Bytes of a section besides tenant and columns' contents: counts, and kind and length of six columns.
+const SECTION_BYTES: usize = 1 + 4 + 1 + 6 * 5 + 8;
 /// Most bytes that a sample can take: an id, its count, a timestamp, a value.
 const SAMPLE_BYTES_MAX: usize = 16 + 5 + 10 + 8;
 
@@ -40,6 +40,8 @@ struct SectionBuilder {
     values: Vec<u8>,
     exemplars: Vec<u8>,
     metadata: Vec<u8>,
+    histograms: Vec<u8>,
+    float_histograms: Vec<u8>,
 }
 
 impl SectionBuilder {
@@ -54,6 +56,8 @@ impl SectionBuilder {
             &mut self.values,
             &mut self.exemplars,
             &mut self.metadata,
+            &mut self.histograms,
+            &mut self.float_histograms,
         ] {
             column.clear();
         }
@@ -117,6 +121,12 @@ impl SectionBuilder {
                 ],
             );
         }
+        if !self.histograms.is_empty() {
+            column(kind::HISTOGRAMS, &[&self.histograms]);
+        }
+        if !self.float_histograms.is_empty() {
+            column(kind::FLOAT_HISTOGRAMS, &[&self.float_histograms]);
+        }
         if !self.exemplars.is_empty() {
             column(kind::EXEMPLARS, &[&self.exemplars]);
         }
@@ -178,6 +188,25 @@ impl BatchBuilder {
     pub fn push(&mut self, tenant: &TenantId, partition: PartitionId, id: SeriesId, timestamp: i64, value: f64) {
         self.bytes += SAMPLE_BYTES_MAX;
         self.section(tenant, partition).push(id, timestamp, value);
+    }
+
+    /// One sample of any kind. A histogram must be valid and at most [`crate::HISTOGRAM_BYTES_MAX`] long.
+    pub fn value(
+        &mut self,
+        tenant: &TenantId,
+        partition: PartitionId,
+        id: SeriesId,
+        timestamp: i64,
+        value: &SampleValue,
+    ) {
+        let bytes = histogram::histogram_bytes_max(value);
+        self.bytes += bytes;
+        let out = match value {
+            SampleValue::Float(v) => return self.push(tenant, partition, id, timestamp, *v),
+            SampleValue::Histogram(_) => &mut self.section(tenant, partition).histograms,
+            SampleValue::FloatHistogram(_) => &mut self.section(tenant, partition).float_histograms,
+        };
+        histogram::put(out, id, timestamp, value);
     }
 
     /// One exemplar.

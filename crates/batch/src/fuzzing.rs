@@ -19,6 +19,9 @@ pub fn fuzz_batch(bytes: &[u8]) {
                 Column::Floats(floats) => floats.for_each_run(|id, samples| {
                     samples.for_each(|(t, v)| builder.push(&section.tenant, section.partition, id, t, v));
                 }),
+                Column::Histograms(all) => all.for_each(|h| {
+                    builder.value(&section.tenant, section.partition, h.id, h.timestamp, &h.value);
+                }),
                 Column::Exemplars(all) => all.for_each(|e| {
                     let labels = e.labels.to_labels();
                     builder.exemplar(&section.tenant, section.partition, e.id, e.timestamp, e.value, &labels);
@@ -56,6 +59,10 @@ fn walk(batch: &Batch) -> Vec<(String, u32, u128, i64, u64)> {
                         samples.extend(run.map(of));
                     });
                 }
+                Column::Histograms(all) => samples.extend(all.map(|h| {
+                    let said = xxhash_rust::xxh3::xxh3_64(format!("{:?}", h.value).as_bytes());
+                    (section.tenant.to_string(), section.partition.0, h.id.0, h.timestamp, said)
+                })),
                 Column::Exemplars(all) => drop(all.map(|e| e.labels.to_labels()).collect::<Vec<_>>()),
                 Column::Metadata(all) => drop(all.collect::<Vec<_>>()),
             }

@@ -11,6 +11,11 @@
 //!                  · timestamp (zigzag varint of the difference to the one before) * samples · value f64 * samples
 //!   3 exemplars    (id u128 · timestamp i64 · value f64 · labels_len u32 · packed labels)*
 //!   4 metadata     (type u8 · name, help, unit: u32 length and bytes each)*
+//!   5 histograms   (id u128 · timestamp i64 · hint u8 · schema zigzag varint · zero width f64 · zero count uvarint
+//!                  · count uvarint · sum f64 · positive spans · negative spans · bucket (zigzag varint of the difference to
+//!                  the one before) as many as the spans name · bound count uvarint · bound f64 *)*
+//!   6 float histograms   likewise, but zero count, count and buckets (absolute) are f64
+//! spans = count uvarint · (offset zigzag varint · length uvarint)*
 //! ```
 //!
 //! A batch is taken whole or not at all: [`Batch::parse`] checks everything that applying it relies on, and an unknown version or
@@ -19,10 +24,12 @@
 mod build;
 #[doc(hidden)]
 pub mod fuzzing;
+mod histogram;
 mod parse;
 mod varint;
 
 pub use build::BatchBuilder;
+pub use histogram::{HISTOGRAM_BYTES_MAX, HistogramEntry, HistogramIter, histogram_bytes_max};
 pub use parse::{Batch, Column, Definition, ExemplarEntry, FloatColumn, MetadataEntry, ParseError, Section};
 
 /// Longest batch: bounds the memory for one message and one record of the log.
@@ -40,6 +47,8 @@ pub(crate) mod kind {
     pub(crate) const FLOATS: u8 = 2;
     pub(crate) const EXEMPLARS: u8 = 3;
     pub(crate) const METADATA: u8 = 4;
+    pub(crate) const HISTOGRAMS: u8 = 5;
+    pub(crate) const FLOAT_HISTOGRAMS: u8 = 6;
 }
 
 /// Where a batch comes from and what it is meant for.

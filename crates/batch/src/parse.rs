@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use model::{Metadata, MetricType, PackedLabels, PartitionId, SeriesId, TenantId};
 
+use crate::histogram::HistogramIter;
 use crate::varint::{take_uvarint, take_varint};
 use crate::{BATCH_BYTES_MAX, BatchHeader, VERSION, kind};
 
@@ -54,13 +55,15 @@ pub enum Column<'a> {
     Definitions(DefinitionIter<'a>),
     /// Float samples.
     Floats(FloatColumn<'a>),
+    /// Native histograms, of one kind.
+    Histograms(HistogramIter<'a>),
     /// Exemplars.
     Exemplars(ExemplarIter<'a>),
     /// Metadata.
     Metadata(MetadataIter<'a>),
 }
 
-struct Cursor<'a>(&'a [u8]);
+pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Cursor<'a> {
     fn take(&mut self, n: usize) -> Option<&'a [u8]> {
@@ -69,13 +72,13 @@ impl<'a> Cursor<'a> {
         Some(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*head)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[b]| b)
     }
 
@@ -83,11 +86,11 @@ impl<'a> Cursor<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn id(&mut self) -> Option<SeriesId> {
+    pub(crate) fn id(&mut self) -> Option<SeriesId> {
         self.array().map(|b| SeriesId(u128::from_le_bytes(b)))
     }
 
@@ -147,10 +150,21 @@ impl Batch {
                 self.sample_count += column.sample_count;
                 Ok(())
             }
+            kind::HISTOGRAMS | kind::FLOAT_HISTOGRAMS => self.check_histograms(histograms(k, bytes)),
             kind::EXEMPLARS => check_exemplars(bytes),
             kind::METADATA => check_metadata(bytes),
             other => Err(ParseError::Kind(other)),
         }
+    }
+
+    fn check_histograms(&mut self, mut histograms: HistogramIter<'_>) -> Result<(), ParseError> {
+        while !histograms.bytes.is_empty() {
+            let entry = histograms.take_entry().ok_or(ParseError::Malformed("histogram"))?;
+            self.mint = self.mint.min(entry.timestamp);
+            self.maxt = self.maxt.max(entry.timestamp);
+            self.sample_count += 1;
+        }
+        Ok(())
     }
 
     /// Where it comes from.
@@ -168,12 +182,12 @@ impl Batch {
         &self.sections
     }
 
-    /// Least and greatest timestamp of float samples; `None` where there are no samples.
+    /// Least and greatest timestamp of samples; `None` where there are no samples.
     pub fn time_bounds(&self) -> Option<(i64, i64)> {
         (self.sample_count > 0).then_some((self.mint, self.maxt))
     }
 
-    /// Float samples in all sections.
+    /// Samples in all sections, floats and histograms.
     pub fn sample_count(&self) -> usize {
         self.sample_count
     }
@@ -199,6 +213,10 @@ fn read_section(bytes: &Bytes, c: &mut Cursor<'_>) -> Result<Section, ParseError
         Some(Section { tenant, partition, columns })
     };
     read().ok_or(ParseError::Malformed("section"))
+}
+
+fn histograms(k: u8, bytes: &[u8]) -> HistogramIter<'_> {
+    HistogramIter { bytes, is_float: k == kind::FLOAT_HISTOGRAMS }
 }
 
 fn check_definitions(bytes: &[u8], tenant: &TenantId, scratch: &mut Vec<u8>) -> Result<(), ParseError> {
@@ -246,6 +264,7 @@ impl Section {
         self.columns.iter().map(|(k, bytes)| match *k {
             kind::DEFINITIONS => Column::Definitions(DefinitionIter(bytes)),
             kind::FLOATS => Column::Floats(FloatColumn::check(bytes).expect("checked by Batch::parse")),
+            kind::HISTOGRAMS | kind::FLOAT_HISTOGRAMS => Column::Histograms(histograms(*k, bytes)),
             kind::EXEMPLARS => Column::Exemplars(ExemplarIter(bytes)),
             kind::METADATA => Column::Metadata(MetadataIter(bytes)),
             _ => unreachable!("Batch::parse refuses other kinds"),

@@ -140,6 +140,15 @@ impl Head {
                             }),
                         }
                     }
+                    Column::Histograms(histograms) => {
+                        for entry in histograms {
+                            let found = partition.as_ref().and_then(|p| p.find_live(entry.id));
+                            if found.is_none() && !defined.contains(&entry.id) {
+                                unknown.push(entry.id);
+                            }
+                            refs.push(found.unwrap_or(u32::MAX));
+                        }
+                    }
                     Column::Exemplars(exemplars) => {
                         for e in exemplars {
                             let found = partition.as_ref().is_some_and(|p| p.find_live(e.id).is_some());
@@ -247,6 +256,15 @@ impl Head {
                     });
                     if let Some(e) = failed {
                         return Err(e);
+                    }
+                }
+                Column::Histograms(histograms) => {
+                    for entry in histograms {
+                        let hint = refs.next().unwrap_or(u32::MAX);
+                        let sample = (entry.timestamp, entry.value);
+                        if !partition.append_value(hint, entry.id, sample, &self.files)? {
+                            applied.unknown_series_samples += 1;
+                        }
                     }
                 }
                 Column::Exemplars(exemplars) => {

@@ -16,6 +16,7 @@ mod select;
 mod series;
 mod snapshot;
 mod stats;
+mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,7 @@ pub use head::{Applied, Head, Limits, Refs};
 pub use select::{Order, Selection};
 pub use snapshot::Recovered;
 pub use stats::{Cardinality, HeadStats};
+pub use values::{EncodedChunk, decode as decode_values, encode as encode_values};
 
 /// Why the head could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

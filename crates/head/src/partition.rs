@@ -2,7 +2,7 @@
 
 use batch::FloatColumn;
 use hashbrown::HashTable;
-use model::{Labels, Matcher, SeriesId};
+use model::{Labels, Matcher, SampleValue, SeriesId};
 
 use crate::Error;
 use crate::chunk_files::ChunkFiles;
@@ -157,6 +157,26 @@ impl Partition {
         Ok(true)
     }
 
+    /// As [`Partition::append`], one histogram.
+    pub(crate) fn append_value(
+        &mut self,
+        hint: SeriesRef,
+        id: SeriesId,
+        (t, value): (i64, SampleValue),
+        files: &ChunkFiles,
+    ) -> Result<bool, Error> {
+        let at_hint = self.ids.get(hint as usize) == Some(&id);
+        let r = if at_hint { Some(hint) } else { self.find(id) };
+        let Some(r) = r else { return Ok(false) };
+        self.series[r as usize].append_value(t, value, files)?;
+        Ok(true)
+    }
+
+    /// The series at this place, while a snapshot is read.
+    pub(crate) fn series_at(&mut self, r: u32) -> Option<&mut MemSeries> {
+        self.series.get_mut(r as usize)
+    }
+
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds { epoch: self.epoch, series_count: u32::try_from(self.series.len()).expect("checked at insertion") }
     }
@@ -208,9 +228,8 @@ impl Partition {
         }
         self.retiring_count = 0;
         for s in &mut self.series {
-            let empty = s.sealed.is_empty() && s.open.sample_count() == 0 && s.late.is_none();
-            s.retiring = empty;
-            self.retiring_count += usize::from(empty);
+            s.retiring = s.is_empty();
+            self.retiring_count += usize::from(s.retiring);
         }
         gone
     }

@@ -196,12 +196,13 @@ fn overlaps(mint: i64, maxt: i64, range: TimeRange) -> bool {
 /// First and last time of each chunk and late sample.
 fn spans(s: &MemSeries) -> impl Iterator<Item = (i64, i64)> {
     let open = s.open.first_timestamp().zip(s.open.last()).map(|(a, (b, _))| (a, b));
+    let histograms = s.open_histograms().map(|open| open.bounds());
     let late = s
-        .late
+        .rare
         .as_deref()
         .into_iter()
         .flat_map(|l| l.chunks.iter().map(|c| (c.mint(), c.maxt())).chain(l.samples.iter().map(|x| (x.0, x.0))));
-    s.sealed.iter().map(|c| (c.mint(), c.maxt())).chain(open).chain(late)
+    s.sealed.iter().map(|c| (c.mint(), c.maxt())).chain(open).chain(histograms).chain(late)
 }
 
 fn has_samples(s: &MemSeries, range: TimeRange) -> bool {
@@ -273,9 +274,15 @@ impl Selection {
                     s.open.copy_first(v.open_samples, &mut data);
                 }
                 chunks.push(chunk(mint, maxt, data.into()));
+            } else if let Some(open) =
+                s.open_histograms().filter(|open| overlaps(open.bounds().0, open.bounds().1, range))
+            {
+                let (mint, maxt) = open.bounds();
+                let data = if self.with_chunks { first_samples(open.bytes(), v.open_samples) } else { Bytes::new() };
+                chunks.push(Chunk { encoding: open.encoding(), ..chunk(mint, maxt, data) });
             }
         }
-        if let Some(late) = &s.late {
+        if let Some(late) = &s.rare {
             let encoded_since = late.chunks.len() > v.late_chunks as usize;
             // Samples encoded since then come with others that arrived meanwhile; they are few, and late ones only.
             sealed.extend(late.chunks.iter().filter(in_range));
@@ -309,8 +316,8 @@ impl Copied {
             series.chunks.push(Chunk { encoding, mint: TimestampMs(c.mint()), maxt: TimestampMs(c.maxt()), data });
         }
         if let Some((c, n)) = cut {
-            let (_, data) = files.read(c)?;
-            series.chunks.push(chunk(c.mint(), c.maxt(), first_samples(&data, n)));
+            let (encoding, data) = files.read(c)?;
+            series.chunks.push(Chunk { encoding, ..chunk(c.mint(), c.maxt(), first_samples(&data, n)) });
         }
         series.chunks.extend(copied);
         if !series.chunks.is_sorted_by_key(|c| c.mint) {
@@ -324,7 +331,8 @@ fn chunk(mint: i64, maxt: i64, data: Bytes) -> Chunk {
     Chunk { encoding: ChunkEncoding::Xor, mint: TimestampMs(mint), maxt: TimestampMs(maxt), data }
 }
 
-/// The XOR chunk of the first `n` samples: a chunk only grows at its end, and its first two bytes are the number of samples.
+/// The chunk of the first `n` samples: a chunk only grows at its end (one of histograms may also be laid out anew, with the same
+/// samples), and its first two bytes are the number of samples.
 fn first_samples(data: &[u8], n: u16) -> Bytes {
     let mut copy = data.to_vec();
     copy[..2].copy_from_slice(&n.to_be_bytes());

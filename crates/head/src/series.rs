@@ -1,11 +1,12 @@
 //! One series in memory: the open chunk, references to sealed ones, and samples that came late.
 
-use chunkenc::XorEncoder;
-use model::{Labels, join_values};
+use chunkenc::{CounterReset, XorEncoder};
+use model::{Labels, SampleValue, join_values};
 use storage::ChunkEncoding;
 
 use crate::Error;
 use crate::chunk_files::{ChunkFiles, SealedChunk};
+use crate::values::{self, Cut, OpenHistograms};
 
 /// A chunk is cut at so many samples, as in Prometheus.
 pub(crate) const CHUNK_SAMPLES_MAX: u16 = 120;
@@ -25,15 +26,20 @@ pub(crate) struct MemSeries {
     pub(crate) dropped: u32,
     /// Set by the garbage collector: the definition must come again with the next sample, else the series goes.
     pub(crate) retiring: bool,
-    pub(crate) late: Option<Box<Late>>,
+    pub(crate) rare: Option<Box<Rare>>,
 }
 
-/// Samples older than the newest one, or other values for a timestamp that is there.
+// Millions of them are alive: what few have lies behind the pointer.
+const _: () = assert!(size_of::<MemSeries>() <= 144);
+
+/// What few series have: histograms, and samples older than the newest one or other values for a timestamp that is there.
 #[derive(Default)]
-pub(crate) struct Late {
-    /// Encoded ones; they overlap anything.
+pub(crate) struct Rare {
+    /// The open chunk of histograms. Where it is there, that of floats is empty.
+    pub(crate) open: Option<OpenHistograms>,
+    /// Encoded late samples; they overlap anything.
     pub(crate) chunks: Vec<SealedChunk>,
-    /// In the order of arrival.
+    /// Late floats in the order of arrival. Late histograms are encoded at once: they are few and large.
     pub(crate) samples: Vec<(i64, f64)>,
 }
 
@@ -51,7 +57,7 @@ pub(crate) struct Visible {
 
 impl MemSeries {
     pub(crate) fn new(labels: Labels) -> MemSeries {
-        MemSeries { labels, open: XorEncoder::new(), sealed: Vec::new(), dropped: 0, retiring: false, late: None }
+        MemSeries { labels, open: XorEncoder::new(), sealed: Vec::new(), dropped: 0, retiring: false, rare: None }
     }
 
     /// Adds a sample, wherever it belongs. A repeat of the newest sample changes nothing.
@@ -65,6 +71,9 @@ impl MemSeries {
             }
             _ => {}
         }
+        if self.open_histograms().is_some() {
+            self.seal_histograms(files)?;
+        }
         if let Some((last, _)) = self.open.last() {
             let crosses = last.div_euclid(CHUNK_ALIGN_MS) != t.div_euclid(CHUNK_ALIGN_MS);
             if crosses || self.open.sample_count() >= CHUNK_SAMPLES_MAX {
@@ -75,11 +84,64 @@ impl MemSeries {
         Ok(())
     }
 
+    /// Adds a sample of any kind.
+    pub(crate) fn append_value(&mut self, t: i64, value: SampleValue, files: &ChunkFiles) -> Result<(), Error> {
+        if let SampleValue::Float(v) = value {
+            return self.append(t, v, files);
+        }
+        if self.newest().is_some_and(|(last, _)| t <= last) {
+            if self.open_histograms().is_some_and(|open| open.ends_with(t, &value)) {
+                return Ok(());
+            }
+            let late = self.rare.get_or_insert_default();
+            // A reader takes a new late chunk as a sign that the late floats it knew of are encoded.
+            late.encode_floats(files)?;
+            return late.encode(vec![(t, value)], files);
+        }
+        self.seal(files)?;
+        let open = self.rare.as_deref_mut().and_then(|rare| rare.open.as_mut());
+        let counter_reset = match open.map(|open| open.push(t, &value)) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(Cut(counter_reset))) => counter_reset,
+            None => CounterReset::Unknown,
+        };
+        self.seal_histograms(files)?;
+        self.rare.get_or_insert_default().open = OpenHistograms::start(t, &value, counter_reset);
+        Ok(())
+    }
+
+    /// The open chunk of histograms.
+    pub(crate) fn open_histograms(&self) -> Option<&OpenHistograms> {
+        self.rare.as_deref().and_then(|rare| rare.open.as_ref())
+    }
+
+    /// Whether it holds nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.open.sample_count() == 0 && self.rare.is_none()
+    }
+
     /// The newest sample by time. In a sealed chunk its value is not at hand; a repeat then goes the way of late samples, and
     /// reading joins it.
     fn newest(&self) -> Option<(i64, Option<f64>)> {
         let open = self.open.last().map(|(t, v)| (t, Some(v)));
-        open.or_else(|| self.sealed.last().map(|c| (c.maxt(), None)))
+        let histogram = || self.open_histograms().map(|open| (open.bounds().1, None));
+        open.or_else(histogram).or_else(|| self.sealed.last().map(|c| (c.maxt(), None)))
+    }
+
+    /// Closes the open chunk of histograms.
+    fn seal_histograms(&mut self, files: &ChunkFiles) -> Result<(), Error> {
+        let Some(rare) = &mut self.rare else { return Ok(()) };
+        if let Some(open) = &rare.open {
+            let (mint, maxt) = open.bounds();
+            let chunk = files.append(mint, maxt, open.encoding(), open.bytes())?;
+            self.sealed.reserve_exact(1);
+            self.sealed.push(chunk);
+            rare.open = None;
+        }
+        if rare.is_empty() {
+            self.rare = None;
+        }
+        Ok(())
     }
 
     /// Closes the open chunk.
@@ -94,20 +156,22 @@ impl MemSeries {
     }
 
     fn append_late(&mut self, t: i64, v: f64, files: &ChunkFiles) -> Result<(), Error> {
-        let late = self.late.get_or_insert_default();
+        let late = self.rare.get_or_insert_default();
         late.samples.push((t, v));
         if late.samples.len() >= LATE_SAMPLES_MAX {
-            late.encode(files)?;
+            late.encode_floats(files)?;
         }
         Ok(())
     }
 
     /// What is there now.
     pub(crate) fn visible(&self) -> Visible {
-        let late = self.late.as_deref();
+        let late = self.rare.as_deref();
+        let open_histograms = late.and_then(|rare| rare.open.as_ref()).map_or(0, OpenHistograms::sample_count);
         Visible {
             sealed: self.dropped + u32::try_from(self.sealed.len()).unwrap_or(u32::MAX),
-            open_samples: self.open.sample_count(),
+            // One of them is empty.
+            open_samples: self.open.sample_count() + open_histograms,
             late_chunks: late.map_or(0, |l| u32::try_from(l.chunks.len()).unwrap_or(u32::MAX)),
             late_samples: late.map_or(0, |l| u16::try_from(l.samples.len()).unwrap_or(u16::MAX)),
         }
@@ -121,25 +185,39 @@ impl MemSeries {
             self.sealed.shrink_to_fit();
             self.dropped = self.dropped.saturating_add(u32::try_from(old).unwrap_or(u32::MAX));
         }
-        if let Some(late) = &mut self.late {
-            late.chunks.retain(|c| c.maxt() >= t);
-            late.samples.retain(|s| s.0 >= t);
-            if late.chunks.is_empty() && late.samples.is_empty() {
-                self.late = None;
+        let mut open_ends_before = self.open.last().is_some_and(|(last, _)| last < t);
+        if let Some(rare) = &mut self.rare {
+            rare.chunks.retain(|c| c.maxt() >= t);
+            rare.samples.retain(|s| s.0 >= t);
+            if rare.open.take_if(|open| open.bounds().1 < t).is_some() {
+                open_ends_before = true;
+            }
+            if rare.is_empty() {
+                self.rare = None;
             }
         }
-        let open_ends_before = self.open.last().is_some_and(|(last, _)| last < t);
         if open_ends_before {
             self.open = XorEncoder::new();
             // Readers count chunks since birth; the open one went without being sealed.
             self.dropped = self.dropped.saturating_add(1);
         }
-        !(self.sealed.is_empty() && self.open.sample_count() == 0 && self.late.is_none())
+        !self.is_empty()
     }
 }
 
-impl Late {
-    fn encode(&mut self, files: &ChunkFiles) -> Result<(), Error> {
+impl Rare {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_none() && self.chunks.is_empty() && self.samples.is_empty()
+    }
+
+    fn encode(&mut self, samples: Vec<(i64, SampleValue)>, files: &ChunkFiles) -> Result<(), Error> {
+        for c in values::encode(samples) {
+            self.chunks.push(files.append(c.mint, c.maxt, c.encoding, &c.data)?);
+        }
+        Ok(())
+    }
+
+    fn encode_floats(&mut self, files: &ChunkFiles) -> Result<(), Error> {
         for (mint, maxt, mut encoder) in encode_sorted(&mut self.samples) {
             self.chunks.push(files.append(mint, maxt, ChunkEncoding::Xor, encoder.bytes())?);
         }

@@ -5,12 +5,14 @@
 //! frame     = len u32 · crc32c u32 · kind u8 · body     (the checksum covers kind and body)
 //!   0 begin     = position u64 · partition_count u32 · extra_len u32 · extra · mint i64 · maxt i64
 //!                 · file_count u32 · (chunk file u32 · maxt i64)*
-//!   1 partition = tenant · partition u32 · applied u64 · series_count u32 · series*
+//!   1 partition = tenant · partition u32 · applied u64 · series_count u32 · series* · open histograms
 //!   2 metadata  = tenant · count u32 · (type u8 · name · help · unit)*
 //!   3 exemplars = tenant · count u32 · (id u128 · labels · timestamp i64 · value f64 · labels)*
 //!   4 end       = frame_count u32
 //! series    = id u128 · labels · dropped u32 · sealed_count u32 · sealed chunk * · open chunk · late_count u32
 //!             · (sealed chunk of late samples)* · late_sample_count u32 · (timestamp i64 · value f64)*
+//! open histograms = nothing (where there are none, and in older snapshots)
+//!             | count u32 · (place of the series u32 · encoding u8 · open chunk)*
 //! tenant, labels, name, help, unit, open chunk = len u32 · bytes
 //! ```
 //!
@@ -28,10 +30,12 @@ use chunkenc::XorEncoder;
 use disk::{Disk, File};
 use model::{Exemplar, Labels, Metadata, MetricType, PackedLabels, SeriesId, TenantId, TimestampMs};
 use parking_lot::{Mutex, RwLock};
+use storage::ChunkEncoding;
 
 use crate::chunk_files::{ChunkFiles, SealedChunk};
 use crate::head::{Head, Limits, Tenant};
-use crate::series::{CHUNK_ALIGN_MS, Late, MemSeries};
+use crate::series::{CHUNK_ALIGN_MS, MemSeries, Rare};
+use crate::values::OpenHistograms;
 use crate::{Error, partition::Partition};
 
 const MAGIC: &[u8; 8] = b"NTXSNAP1";
@@ -177,8 +181,8 @@ fn put_partition(out: &mut Vec<u8>, partition: &Partition) {
         s.sealed.iter().for_each(|c| out.extend_from_slice(&c.to_bytes()));
         put_count(out, s.open.len_bytes());
         s.open.copy_first(s.open.sample_count(), out);
-        let nothing = Late::default();
-        let late = s.late.as_deref().unwrap_or(&nothing);
+        let nothing = Rare::default();
+        let late = s.rare.as_deref().unwrap_or(&nothing);
         put_count(out, late.chunks.len());
         late.chunks.iter().for_each(|c| out.extend_from_slice(&c.to_bytes()));
         put_count(out, late.samples.len());
@@ -186,6 +190,21 @@ fn put_partition(out: &mut Vec<u8>, partition: &Partition) {
             out.extend_from_slice(&t.to_le_bytes());
             out.extend_from_slice(&v.to_bits().to_le_bytes());
         }
+    }
+    put_open_histograms(out, partition);
+}
+
+fn put_open_histograms(out: &mut Vec<u8>, partition: &Partition) {
+    let all = || partition.series().iter().enumerate().filter_map(|(place, s)| Some((place, s.open_histograms()?)));
+    let count = all().count();
+    if count == 0 {
+        return;
+    }
+    put_count(out, count);
+    for (place, open) in all() {
+        put_count(out, place);
+        out.push(if open.encoding() == ChunkEncoding::FloatHistogram { 3 } else { 2 });
+        put_bytes(out, open.bytes());
     }
 }
 
@@ -502,9 +521,27 @@ fn read_partition(f: &mut Fields<'_>, partition: &mut Partition) -> Option<()> {
             samples.push((f.i64()?, f64::from_bits(f.u64()?)));
         }
         if !(chunks.is_empty() && samples.is_empty()) {
-            s.late = Some(Box::new(Late { chunks, samples }));
+            s.rare = Some(Box::new(Rare { open: None, chunks, samples }));
         }
         partition.insert(id, s);
+    }
+    if !f.0.is_empty() {
+        read_open_histograms(f, partition)?;
+    }
+    Some(())
+}
+
+fn read_open_histograms(f: &mut Fields<'_>, partition: &mut Partition) -> Option<()> {
+    for _ in 0..f.u32()? {
+        let place = f.u32()?;
+        let [code] = f.array()?;
+        let encoding = match code {
+            2 => ChunkEncoding::Histogram,
+            3 => ChunkEncoding::FloatHistogram,
+            _ => return None,
+        };
+        let open = OpenHistograms::from_bytes(encoding, f.bytes()?)?;
+        partition.series_at(place)?.rare.get_or_insert_default().open = Some(open);
     }
     Some(())
 }

@@ -42,7 +42,7 @@ impl Head {
             for partition in &tenant.partitions {
                 for s in partition.lock().series() {
                     stats.series_count += 1;
-                    let late = s.late.as_ref().map_or(0, |l| l.chunks.len() + 1);
+                    let late = s.rare.as_ref().map_or(0, |l| l.chunks.len() + 1);
                     stats.chunk_count += (s.sealed.len() + late) as u64 + u64::from(s.open.sample_count() > 0);
                 }
             }

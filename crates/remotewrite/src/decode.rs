@@ -4,6 +4,7 @@ use model::{Labels, METRIC_NAME, Metadata, MetricType, PackedLabels, SeriesId};
 use storage::RejectReason;
 use writer::{SampleSink, SampleSource};
 
+use crate::histogram;
 use crate::protobuf::{Content, Fields, Malformed};
 
 /// A decompressed request; decoded while it is walked.
@@ -31,7 +32,7 @@ struct Series<'a> {
     labels: Vec<(&'a [u8], &'a [u8])>,
     samples: Vec<(i64, f64)>,
     exemplars: Vec<&'a [u8]>,
-    histogram_count: u64,
+    histograms: Vec<&'a [u8]>,
 }
 
 impl<'a> WriteRequest<'a> {
@@ -47,8 +48,9 @@ impl<'a> WriteRequest<'a> {
             |series| {
                 counts.series += 1;
                 counts.samples += series.samples.len() as u64;
-                counts.histograms += series.histogram_count;
+                counts.histograms += series.histograms.len() as u64;
                 counts.exemplars += series.exemplars.len() as u64;
+                series.histograms.iter().try_for_each(|h| histogram::read(h).map(|_| ()))?;
                 series.exemplars.iter().try_for_each(|e| read_exemplar(e).map(|_| ()))
             },
             |_, _| {},
@@ -87,7 +89,7 @@ impl<'a> Series<'a> {
         self.labels.clear();
         self.samples.clear();
         self.exemplars.clear();
-        self.histogram_count = 0;
+        self.histograms.clear();
         let mut fields = Fields::new(bytes);
         fields.plain_labels(|name, value| self.labels.push((name, value)));
         while let Some((number, content)) = fields.next()? {
@@ -95,7 +97,7 @@ impl<'a> Series<'a> {
                 (1, Content::Bytes(label)) => self.labels.push(read_label(label)?),
                 (2, Content::Bytes(sample)) => self.samples.push(read_sample(sample)?),
                 (3, Content::Bytes(exemplar)) => self.exemplars.push(exemplar),
-                (4, Content::Bytes(_)) => self.histogram_count += 1,
+                (4, Content::Bytes(histogram)) => self.histograms.push(histogram),
                 (1..=4, _) => return Err(Malformed::WrongWireType),
                 _ => {}
             }
@@ -114,13 +116,8 @@ impl<'a> Series<'a> {
     }
 
     fn give(&mut self, sink: &mut SampleSink<'_>) -> Result<(), Malformed> {
-        let count = self.samples.len() as u64;
-        if self.histogram_count > 0 {
-            let why =
-                || "native histograms are not taken by this version; the floats of the request were stored".to_owned();
-            sink.reject(RejectReason::NativeHistogram, self.histogram_count, why);
-        }
-        if self.samples.is_empty() && self.exemplars.is_empty() {
+        let count = (self.samples.len() + self.histograms.len()) as u64;
+        if count == 0 && self.exemplars.is_empty() {
             return Ok(());
         }
         self.normalise();
@@ -134,6 +131,10 @@ impl<'a> Series<'a> {
         let Some(id) = sink.packed_series(pack, check_labels, count) else { return Ok(()) };
         for (t, v) in &self.samples {
             sink.sample(id, *t, *v);
+        }
+        for bytes in &self.histograms {
+            let (t, value) = histogram::read(bytes)?;
+            sink.histogram(id, t, value);
         }
         self.exemplars.iter().try_for_each(|e| give_exemplar(e, id, sink))
     }

@@ -4,6 +4,7 @@
 //! Source of the messages: `prompb/remote.proto` and `types.proto`.
 
 mod decode;
+mod histogram;
 mod protobuf;
 mod snappy;
 

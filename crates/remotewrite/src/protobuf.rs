@@ -82,6 +82,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The next of varints that follow each other without tags.
+    pub(crate) fn packed_varint(&mut self) -> Result<Option<u64>, Malformed> {
+        if self.rest.is_empty() { Ok(None) } else { self.varint().map(Some) }
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed::EndsEarly)?;
         self.rest = rest;

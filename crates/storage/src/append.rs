@@ -36,8 +36,8 @@ pub enum RejectReason {
     TooFarInFuture,
     /// Labels that cannot be: no name, duplicated, too many, too long, not UTF-8.
     InvalidLabels,
-    /// A native histogram, which this version does not take.
-    NativeHistogram,
+    /// A native histogram whose counts, spans or bounds do not belong together.
+    InvalidHistogram,
     /// An exemplar that cannot be.
     InvalidExemplar,
 }
@@ -49,7 +49,7 @@ impl RejectReason {
             RejectReason::TooOld => "too_old",
             RejectReason::TooFarInFuture => "too_far_in_future",
             RejectReason::InvalidLabels => "invalid_labels",
-            RejectReason::NativeHistogram => "native_histogram",
+            RejectReason::InvalidHistogram => "invalid_histogram",
             RejectReason::InvalidExemplar => "invalid_exemplar",
         }
     }

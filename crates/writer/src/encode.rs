@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use batch::{BATCH_BYTES_MAX, BatchBuilder, BatchHeader};
-use model::{Labels, Metadata, SeriesId, TenantId, TimestampMs};
+use batch::{BATCH_BYTES_MAX, BatchBuilder, BatchHeader, HISTOGRAM_BYTES_MAX, histogram_bytes_max};
+use model::{FloatHistogram, Histogram, Labels, Metadata, SampleValue, SeriesId, TenantId, TimestampMs};
 use storage::{RejectReason, Rejection};
 
 use crate::known::{Met, Unknown};
@@ -13,6 +13,8 @@ const BATCH_BYTES_AIM: usize = BATCH_BYTES_MAX - LABELS_BYTES_MAX - (4 << 10);
 
 /// Longest labels of one series, packed.
 pub(crate) const LABELS_BYTES_MAX: usize = 256 << 10;
+
+const _: () = assert!(HISTOGRAM_BYTES_MAX <= LABELS_BYTES_MAX);
 
 /// What is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +231,42 @@ impl<'a> SampleSink<'a> {
         }
         self.make_room();
         self.builder.push(self.tenant, id.partition(self.partition_count), id, timestamp, value);
+        self.samples_in_batch += 1;
+    }
+
+    /// One native histogram of a series admitted just before. It is validated as Prometheus does; a resolution that is too fine is
+    /// reduced, and of a marker nothing but its sum is kept.
+    pub fn histogram(&mut self, id: SeriesId, timestamp: i64, mut value: SampleValue) {
+        if timestamp < self.admission.oldest.0 || timestamp > self.admission.newest.0 {
+            self.reject_time(timestamp);
+            return;
+        }
+        let stale = value.is_stale();
+        let valid = match &mut value {
+            SampleValue::Float(v) => return self.sample(id, timestamp, *v),
+            SampleValue::Histogram(h) if stale => {
+                **h = Histogram::stale();
+                Ok(())
+            }
+            SampleValue::FloatHistogram(h) if stale => {
+                **h = FloatHistogram { sum: model::stale_nan(), ..FloatHistogram::default() };
+                Ok(())
+            }
+            SampleValue::Histogram(h) => h.normalize(),
+            SampleValue::FloatHistogram(h) => h.normalize(),
+        };
+        if let Err(why) = valid {
+            self.reject(RejectReason::InvalidHistogram, 1, || why.to_string());
+            return;
+        }
+        let bytes = histogram_bytes_max(&value);
+        if bytes > HISTOGRAM_BYTES_MAX {
+            let why = || format!("a histogram of {bytes} bytes is longer than {HISTOGRAM_BYTES_MAX}");
+            self.reject(RejectReason::InvalidHistogram, 1, why);
+            return;
+        }
+        self.make_room();
+        self.builder.value(self.tenant, id.partition(self.partition_count), id, timestamp, &value);
         self.samples_in_batch += 1;
     }
 

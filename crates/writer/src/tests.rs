@@ -46,7 +46,7 @@ impl Held {
                     Some(l) => self.samples.extend(samples.map(|(t, v)| (l.to_string(), t, v))),
                     None => unknown.push(id),
                 }),
-                Column::Exemplars(_) | Column::Metadata(_) => {}
+                Column::Histograms(_) | Column::Exemplars(_) | Column::Metadata(_) => {}
             }
         }
         if unknown.is_empty() { PushReply::Ok { generation: 1 } } else { PushReply::Need(unknown) }

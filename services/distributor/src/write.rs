@@ -148,7 +148,7 @@ fn prometheus_words(reason: RejectReason) -> Option<&'static str> {
     match reason {
         RejectReason::TooOld => Some("out of bounds"),
         RejectReason::TooFarInFuture => Some("out of bounds: timestamp is too far in the future"),
-        RejectReason::NativeHistogram => Some(""),
+        RejectReason::InvalidHistogram => Some(""),
         RejectReason::InvalidLabels | RejectReason::InvalidExemplar => None,
     }
 }

@@ -4,16 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use block::{BlockMeta, LocalDirectory, Origin, SymbolsBuilder, WriterLimits};
-use chunkenc::{XorDecoder, XorEncoder};
 use head::{Head, Order};
-use model::{TenantId, TimeRange, TimestampMs, join_values};
-use storage::{Chunk, ChunkEncoding, SelectError, SelectRequest, Series, Shard};
+use model::{TenantId, TimeRange, TimestampMs};
+use storage::{Chunk, SelectError, SelectRequest, Series, Shard};
 use ulid::Ulid;
-
-/// Samples of a chunk, as in Prometheus.
-const CHUNK_SAMPLES_MAX: usize = 120;
-/// Where chunks are cut besides, as in the head.
-const CHUNK_ALIGN_MS: i64 = 30 * 60 * 1000;
 
 /// Why no block was cut.
 #[derive(Debug, thiserror::Error)]
@@ -112,44 +106,39 @@ fn trim(chunks: Vec<Chunk>, range: TimeRange) -> Result<Vec<Chunk>, CutError> {
     if inside && disjoint {
         return Ok(chunks);
     }
-    let mut samples: Vec<(i64, f64)> = Vec::new();
+    let mut samples = Vec::new();
     for c in &chunks {
-        let mut decoder = XorDecoder::new(&c.data)?;
-        while let Some((t, v)) = decoder.next()? {
-            if range.contains(TimestampMs(t)) {
-                samples.push((t, v));
-            }
-        }
+        let read = head::decode_values(c.encoding, &c.data)?;
+        samples.extend(read.into_iter().filter(|(t, _)| range.contains(TimestampMs(*t))));
     }
-    samples.sort_by_key(|s| s.0);
-    samples.dedup_by(|b, a| {
-        let same = a.0 == b.0;
-        if same {
-            a.1 = join_values(a.1, b.1);
-        }
-        same
-    });
-    let slot = |s: &(i64, f64)| s.0.div_euclid(CHUNK_ALIGN_MS);
-    let slots = samples.chunk_by(|a, b| slot(a) == slot(b));
-    Ok(slots.flat_map(|s| s.chunks(CHUNK_SAMPLES_MAX)).map(encode).collect())
-}
-
-/// `samples` are not empty.
-fn encode(samples: &[(i64, f64)]) -> Chunk {
-    let mut encoder = XorEncoder::new();
-    samples.iter().for_each(|(t, v)| encoder.append(*t, *v));
-    let time = |s: Option<&(i64, f64)>| TimestampMs(s.map_or(0, |s| s.0));
-    Chunk {
-        encoding: ChunkEncoding::Xor,
-        mint: time(samples.first()),
-        maxt: time(samples.last()),
-        data: encoder.into_bytes().into(),
-    }
+    let chunk = |c: head::EncodedChunk| Chunk {
+        encoding: c.encoding,
+        mint: TimestampMs(c.mint),
+        maxt: TimestampMs(c.maxt),
+        data: c.data.into(),
+    };
+    Ok(head::encode_values(samples).into_iter().map(chunk).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chunkenc::{XorDecoder, XorEncoder};
+    use model::{Histogram, SampleValue};
+    use storage::ChunkEncoding;
+
+    /// `samples` are not empty.
+    fn encode(samples: &[(i64, f64)]) -> Chunk {
+        let mut encoder = XorEncoder::new();
+        samples.iter().for_each(|(t, v)| encoder.append(*t, *v));
+        let time = |s: Option<&(i64, f64)>| TimestampMs(s.map_or(0, |s| s.0));
+        Chunk {
+            encoding: ChunkEncoding::Xor,
+            mint: time(samples.first()),
+            maxt: time(samples.last()),
+            data: encoder.into_bytes().into(),
+        }
+    }
 
     fn samples(chunks: &[Chunk]) -> Vec<(i64, f64)> {
         let mut out = Vec::new();
@@ -172,5 +161,17 @@ mod tests {
         let whole = encode(&[(10, 1.0), (29, 1.0)]);
         assert_eq!(trim(vec![whole.clone()], range).unwrap(), [whole], "kept as it is");
         assert!(trim(vec![encode(&[(1, 1.0)])], range).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_histogram_wins_over_a_float_and_begins_a_chunk() {
+        let range = TimeRange::new(TimestampMs(0), TimestampMs(30));
+        let histogram = |count| SampleValue::Histogram(Box::new(Histogram { count, ..Histogram::default() }));
+        let encoded = head::encode_values(vec![(10, histogram(1)), (20, histogram(2))]);
+        let h = &encoded[0];
+        let (mint, maxt) = (TimestampMs(h.mint), TimestampMs(h.maxt));
+        let histograms = Chunk { encoding: h.encoding, mint, maxt, data: h.data.clone().into() };
+        let trimmed = trim(vec![encode(&[(5, 1.0), (10, 2.0), (25, 3.0)]), histograms.clone()], range).unwrap();
+        assert_eq!(trimmed, [encode(&[(5, 1.0)]), histograms, encode(&[(25, 3.0)])]);
     }
 }

@@ -1,4 +1,4 @@
-use model::Labels;
+use model::{CounterResetHint, Histogram, Labels, SampleValue, Span};
 use proptest::prelude::*;
 
 use super::*;
@@ -26,6 +26,23 @@ fn floats(batch: &Batch) -> Vec<(String, u32, SeriesId, i64, u64)> {
     out
 }
 
+fn integer() -> Histogram {
+    Histogram {
+        counter_reset_hint: CounterResetHint::NotReset,
+        schema: model::CUSTOM_BUCKETS_SCHEMA,
+        count: 12,
+        sum: -0.5,
+        positive_spans: vec![Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }],
+        positive_buckets: vec![5, -3, 3],
+        custom_values: vec![0.1, 1.0, 2.5],
+        ..Histogram::default()
+    }
+}
+
+fn histogram() -> SampleValue {
+    SampleValue::Histogram(Box::new(integer()))
+}
+
 fn sample_batch() -> Vec<u8> {
     let t = TenantId::anonymous();
     let (id, labels) = define(&t, "up");
@@ -34,6 +51,9 @@ fn sample_batch() -> Vec<u8> {
     b.push(&t, PartitionId(5), id, 1000, 1.5);
     b.push(&t, PartitionId(5), id, 2000, f64::NAN);
     b.exemplar(&t, PartitionId(5), id, 1500, 9.0, &Labels::from_pairs([("trace_id", "abc")]).unwrap());
+    for (t2, value) in [(2500, histogram()), (500, SampleValue::FloatHistogram(Box::new(integer().to_float())))] {
+        b.value(&t, PartitionId(5), id, t2, &value);
+    }
     let metadata = Metadata { metric_type: MetricType::Gauge, help: "is it up".into(), unit: String::new() };
     b.metadata(&t, PartitionId(5), "up", &metadata);
     let mut out = Vec::new();
@@ -45,8 +65,8 @@ fn sample_batch() -> Vec<u8> {
 fn all_kinds_of_column_come_back() {
     let batch = Batch::parse(sample_batch().into()).unwrap();
     assert_eq!(batch.header(), HEADER);
-    assert_eq!(batch.time_bounds(), Some((1000, 2000)));
-    assert_eq!(batch.sample_count(), 2);
+    assert_eq!(batch.time_bounds(), Some((500, 2500)));
+    assert_eq!(batch.sample_count(), 4);
     let [section] = batch.sections() else { panic!("one section") };
     let names: Vec<_> = section
         .columns()
@@ -55,6 +75,15 @@ fn all_kinds_of_column_come_back() {
                 format!("definitions {}", d.map(|d| d.labels.to_labels().to_string()).collect::<String>())
             }
             Column::Floats(f) => format!("floats in {} runs", f.run_count()),
+            Column::Histograms(h) => {
+                let all: Vec<_> = h.map(|e| (e.timestamp, e.value)).collect();
+                let float = SampleValue::FloatHistogram(Box::new(integer().to_float()));
+                match &all[..] {
+                    [(2500, h)] if *h == histogram() => "histogram".to_owned(),
+                    [(500, h)] if *h == float => "float histogram".to_owned(),
+                    other => format!("{other:?}"),
+                }
+            }
             Column::Exemplars(e) => format!("exemplars {:?}", e.map(|e| (e.timestamp, e.value)).collect::<Vec<_>>()),
             Column::Metadata(m) => format!("metadata {:?}", m.map(|m| m.metadata.help).collect::<Vec<_>>()),
         })
@@ -64,6 +93,8 @@ fn all_kinds_of_column_come_back() {
         [
             r#"definitions {__name__="up", job="x"}"#,
             "floats in 1 runs",
+            "histogram",
+            "float histogram",
             "exemplars [(1500, 9.0)]",
             r#"metadata ["is it up"]"#
         ]
@@ -107,6 +138,50 @@ fn what_is_no_batch_is_refused_whole() {
     );
     for len in 0..good.len() {
         assert!(Batch::parse(good[..len].to_vec().into()).is_err(), "cut at {len}");
+    }
+}
+
+#[test]
+fn histograms_that_no_chunk_can_hold_are_refused() {
+    let parsed = |value: &SampleValue| {
+        let (mut b, mut out) = (BatchBuilder::new(), Vec::new());
+        b.value(&TenantId::anonymous(), PartitionId(0), SeriesId(1), 5, value);
+        assert!(b.byte_len_max() > 60 + crate::histogram_bytes_max(value));
+        b.finish(HEADER, &mut out);
+        Batch::parse(out.into()).map(|b| b.sample_count())
+    };
+    let with = |change: fn(&mut Histogram)| {
+        let mut h = integer();
+        change(&mut h);
+        SampleValue::Histogram(Box::new(h))
+    };
+    assert_eq!(parsed(&histogram()), Ok(1));
+    assert_eq!(parsed(&SampleValue::Histogram(Box::new(Histogram::stale()))), Ok(1));
+    let refused = Err(ParseError::Malformed("histogram"));
+    assert_eq!(parsed(&with(|h| h.schema = 9)), refused);
+    assert_eq!(parsed(&with(|h| h.schema = 0)), refused, "bounds without custom buckets");
+    assert_eq!(parsed(&with(|h| h.positive_spans[0].length = 3)), refused);
+    assert_eq!(parsed(&with(|h| h.positive_spans[0].length = u32::MAX)), refused);
+    assert_eq!(parsed(&with(|h| h.positive_spans[1].offset = -1)), refused);
+    assert_eq!(parsed(&with(|h| h.custom_values = vec![1.0])), refused);
+}
+
+#[test]
+fn thousands_of_damaged_batches_are_read_or_refused() {
+    let (good, mut random) = (sample_batch(), 7u64);
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize
+    };
+    for _ in 0..4000 {
+        let mut bytes = good.clone();
+        for _ in 0..1 + next() % 3 {
+            let at = next() % bytes.len();
+            bytes[at] = next() as u8;
+        }
+        crate::fuzzing::fuzz_batch(&bytes);
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use batch::{Batch, Column};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use model::{TenantId, TimestampMs};
+use model::{CounterResetHint, Histogram, SampleValue, Span, TenantId, TimestampMs};
 use proptest::prelude::*;
 use storage::{AppendError, AppendOutcome};
 use writer::{Limits, PushReply, Replica, Writer};
@@ -45,6 +45,12 @@ impl Replica for Lines {
                 Column::Floats(f) => {
                     f.for_each_run(|id, s| lines.extend(s.map(|(t, v)| format!("{} {v} @{t}", labels[&id]))));
                 }
+                Column::Histograms(h) => lines.extend(h.map(|h| {
+                    let SampleValue::FloatHistogram(f) = &h.value else {
+                        return format!("{} {:?} @{}", labels[&h.id], h.value, h.timestamp);
+                    };
+                    format!("{} float {} {:?} @{}", labels[&h.id], f.count, f.positive_buckets, h.timestamp)
+                })),
                 Column::Exemplars(e) => {
                     lines.extend(e.map(|e| format!("exemplar {} {}", e.labels.to_labels(), e.value)))
                 }
@@ -81,22 +87,67 @@ fn series_come_with_sorted_labels_whatever_their_order() {
 }
 
 #[test]
-fn metadata_and_exemplars_are_kept_and_histograms_refused() {
+fn metadata_and_exemplars_are_kept_and_bad_histograms_refused() {
     let exemplar = bytes_field(
         3,
         &[label("trace_id", "abc"), vec![2 << 3 | 1], 7f64.to_le_bytes().to_vec(), vec![3 << 3, 9]].concat(),
     );
-    let histogram = bytes_field(4, b"");
+    let histogram = bytes_field(4, &[1 << 3, 5]);
     let metadata = bytes_field(3, &[vec![1 << 3, 1], bytes_field(2, b"up"), bytes_field(4, b"help")].concat());
     let request = [series(&[label("__name__", "up"), sample(1, 1.0), exemplar, histogram]), metadata].concat();
     let (lines, outcome) = write(&request);
     assert_eq!(lines, [r#"exemplar {trace_id="abc"} 7"#, "up counter", r#"{__name__="up"} 1 @1"#]);
     let outcome = outcome.unwrap();
     assert_eq!((outcome.stored_samples, outcome.stored_exemplars), (1, 1));
-    assert_eq!(outcome.rejections[0].reason, RejectReason::NativeHistogram);
+    assert_eq!(outcome.rejections[0].reason, RejectReason::InvalidHistogram);
     assert_eq!(
         WriteRequest::new(&request).validate(),
         Ok(Counts { series: 1, samples: 1, histograms: 1, exemplars: 1 })
+    );
+}
+
+fn double(number: u8, v: f64) -> Vec<u8> {
+    [&[number << 3 | 1][..], &v.to_le_bytes()].concat()
+}
+
+#[test]
+fn histograms_of_both_kinds_are_kept() {
+    let span = |number: u8, offset: u8, length: u8| bytes_field(number, &[1 << 3, offset, 2 << 3, length]);
+    // Two buckets from index -1 (zigzag 1) with counts 3 and 2, custom bounds in a second one; deltas packed and not.
+    let integer = [
+        vec![1 << 3, 6],
+        double(3, 1.5),
+        vec![4 << 3, 2],
+        double(5, 0.25),
+        vec![6 << 3, 1],
+        span(11, 1, 2),
+        vec![12 << 3, 6, 12 << 3, 1],
+        vec![14 << 3, 2],
+        vec![15 << 3, 7],
+    ]
+    .concat();
+    let mut custom = [double(2, 2.5), vec![4 << 3, 105], span(11, 0, 1), double(13, 2.5), vec![15 << 3, 8]].concat();
+    // Field 16 has a tag of two bytes.
+    custom.extend_from_slice(&[0x82, 1, 8]);
+    custom.extend_from_slice(&0.5f64.to_le_bytes());
+    let fields = [label("__name__", "h"), bytes_field(4, &integer), bytes_field(4, &custom)];
+    let (lines, outcome) = write(&series(&fields));
+    assert_eq!(outcome.unwrap().stored_samples, 2);
+    let expected = Histogram {
+        counter_reset_hint: CounterResetHint::NotReset,
+        schema: 1,
+        zero_threshold: 0.25,
+        zero_count: 1,
+        count: 6,
+        sum: 1.5,
+        positive_spans: vec![Span { offset: -1, length: 2 }],
+        positive_buckets: vec![3, -1],
+        ..Histogram::default()
+    };
+    let expected = SampleValue::Histogram(Box::new(expected));
+    assert_eq!(
+        lines,
+        [format!("{{__name__=\"h\"}} {expected:?} @7"), r#"{__name__="h"} float 2.5 [2.5] @8"#.to_owned()]
     );
 }
 
@@ -138,6 +189,7 @@ proptest! {
     ) {
         crate::fuzzing::fuzz_write_request(&bytes);
         bytes = series(&[label("__name__", "up"), label("job", "a"), sample(1, 1.0), sample(2, 0.0)]);
+        bytes.extend(series(&[label("__name__", "h"), bytes_field(4, &[1 << 3, 2, 11 << 3 | 2, 2, 2 << 3, 1, 12 << 3 | 2, 1, 4])]));
         let n = bytes.len();
         bytes[at % n] = byte;
         crate::fuzzing::fuzz_write_request(&bytes);

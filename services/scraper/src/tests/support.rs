@@ -215,6 +215,7 @@ impl Held {
                     Some(labels) => samples.extend(run.map(|(t, v)| (labels.clone(), t, v))),
                     None => unknown.push(id),
                 }),
+                Column::Histograms(_) => panic!("a scraper sends none"),
                 Column::Exemplars(all) => {
                     for e in all {
                         let labels = self.labels.get(&e.id).cloned().unwrap_or_default();
