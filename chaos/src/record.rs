@@ -161,6 +161,7 @@ pub fn count(folder: &Path) -> u64 {
 #[derive(Debug)]
 pub struct Recorder {
     file: File,
+    in_flight: bool,
 }
 
 impl Recorder {
@@ -168,10 +169,12 @@ impl Recorder {
     pub fn open(folder: &Path, connection: u64) -> Result<(Recorder, Account)> {
         let path = file_of(folder, connection);
         let context = || format!("open {}", path.display());
+        let existed = path.exists();
         let mut file =
             File::options().create(true).truncate(false).read(true).write(true).open(&path).with_context(context)?;
         let bytes = std::fs::read(&path).with_context(context)?;
         let mut account = Account::parse(&bytes).with_context(context)?;
+        let in_flight = existed && !account.finished;
         if account.finished {
             // It goes on: then its end is not the end.
             account.whole_bytes -= RECORD_BYTES as u64;
@@ -180,7 +183,12 @@ impl Recorder {
         file.set_len(account.whole_bytes).with_context(context)?;
         file.seek(SeekFrom::End(0)).with_context(context)?;
         file.sync_all().with_context(context)?;
-        Ok((Recorder { file }, account))
+        Ok((Recorder { file, in_flight }, account))
+    }
+
+    /// Whether an earlier ledger may have sent the next request already.
+    pub fn in_flight(&self) -> bool {
+        self.in_flight
     }
 
     /// Appends a record. When this returns it is on disk.

@@ -229,8 +229,9 @@ impl Runner<'_> {
     fn start_load(&mut self, load: &Load) -> Result<()> {
         let mut command = process::command(&self.ledger);
         command.arg("write").arg("--folder").arg(self.ledger_folder());
-        for address in &load.to {
-            command.arg("--url").arg(self.fill(address, "")?);
+        let addresses = load.to.iter().map(|address| self.fill(address, "")).collect::<Result<Vec<_>>>()?;
+        for address in &addresses {
+            command.arg("--url").arg(address);
         }
         let limit_s = self.scenario.limit_s;
         let numbers = [
@@ -249,7 +250,12 @@ impl Runner<'_> {
         for (flag, number) in numbers {
             command.arg(flag).arg(number.to_string());
         }
-        self.tell(&format!("load {}, {} connections of {} series", load.to.join(", "), load.connections, load.series));
+        self.tell(&format!(
+            "load {}, {} connections of {} series",
+            addresses.join(", "),
+            load.connections,
+            load.series
+        ));
         self.load = Some(Process::start(command, &self.folder.join("ledger.log"))?);
         Ok(())
     }

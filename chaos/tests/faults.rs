@@ -10,8 +10,10 @@ use chaos::load::{self, Options};
 use chaos::plan::Plan;
 use chaos::reconcile;
 use chaos::twin::{Twin, WARNING};
-use e2e::now_ms;
+use chaos::{record, wire};
+use e2e::process::{self, Process};
 use e2e::random::Random;
+use e2e::{now_ms, wait};
 
 /// Each fault is tried with so many seeds: another request, another sample.
 const SEEDS: u64 = 8;
@@ -168,5 +170,52 @@ fn a_query_that_fails_is_no_verdict() -> Result<()> {
     load::create(folder.path(), &plan(1))?;
     let error = reconcile::by_query(folder.path(), &server.address()).unwrap_err();
     ensure!(format!("{error:#}").contains("status 422: no"), "{error:#}");
+    Ok(())
+}
+
+/// Starts the program of the ledger against a twin.
+fn start_ledger(folder: &Path, twin: &Twin) -> Result<Process> {
+    let mut command = process::command(Path::new(env!("CARGO_BIN_EXE_chaos-ledger")));
+    command.args(["write", "--connections", "3", "--series", "4", "--pause-ms", "0", "--url", &twin.address()]);
+    command.arg("--folder").arg(folder.join("ledger"));
+    Process::start(command, &folder.join("log"))
+}
+
+/// Each record is on disk before the next request of its connection: what a killed ledger knows is what it has sent, but for
+/// one request a connection, which may be there or not.
+#[test]
+fn a_ledger_that_is_killed_knows_what_it_sent_and_goes_on() -> Result<()> {
+    let (folder, twin) = (tempfile::tempdir()?, Twin::start()?);
+    let ledger = folder.path().join("ledger");
+    for life in 1..=4 {
+        let mut process = start_ledger(folder.path(), &twin)?;
+        wait::until("requests are recorded", Duration::from_secs(60), || {
+            process.ensure_running()?;
+            Ok((record::count(&ledger) >= life * 100).then_some(()))
+        })?;
+        process.kill()?;
+        let summary = reconcile::by_query(&ledger, &twin.address())?;
+        ensure!(counts(&summary) == [0; 5] && summary.acked >= life * 400, "{summary:?}");
+        ensure!(summary.found == summary.acked && summary.sent == summary.acked + 3 * 4, "{summary:?}");
+    }
+    std::fs::write(ledger.join(load::STOP_FILE), "")?;
+    let mut process = start_ledger(folder.path(), &twin)?;
+    ensure!(process.exit(Duration::from_secs(30))?.success());
+    let summary = reconcile::by_query(&ledger, &twin.address())?;
+    ensure!(counts(&summary) == [0; 5] && summary.given_up == 3 * 4, "{summary:?}");
+    ensure!(summary.sent == summary.acked + summary.given_up, "it has ended, and nothing more was sent: {summary:?}");
+
+    // A sample with the next number is one that nobody sent.
+    let plan = Plan::load(&ledger)?;
+    let next = record::Account::load(&ledger, 1)?.requests_sent();
+    let body = wire::Requests::new(&plan, 1).compressed(&plan, next)?;
+    e2e::Client::new(&twin.address(), Duration::from_secs(10)).request(
+        "POST",
+        "/api/v1/write",
+        &wire::HEADERS,
+        &body,
+    )?;
+    let summary = reconcile::by_query(&ledger, &twin.address())?;
+    ensure!(counts(&summary) == [0, 0, 0, 4, 0], "{summary:?}");
     Ok(())
 }
