@@ -20,3 +20,6 @@ pub mod system;
 pub mod table;
 pub mod twin;
 pub mod wire;
+
+#[doc(hidden)]
+pub mod fuzzing;
