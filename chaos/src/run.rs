@@ -1,6 +1,7 @@
 //! Runs a scenario: processes in folders of their own, the ledger as one of them, a line per step, a verdict at the end.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -174,6 +175,8 @@ impl Runner<'_> {
         for argument in &file.args {
             command.arg(self.fill(argument, name)?);
         }
+        // A group of its own: when the shell that started us ends, the kernel hangs up our group if it has a stopped member.
+        command.process_group(0);
         let process = Process::start(command, &self.folder.join(name).join("log"))?;
         self.tell(&format!("start {name} ({})", process.id()));
         self.running.insert(name.to_string(), process);
