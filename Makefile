@@ -31,7 +31,7 @@ just-test: setup
 	cargo build -p narthex --quiet
 	cargo test --workspace --quiet
 
-# All scenarios of chaos/scenarios, Debian's Prometheus and VictoriaMetrics among them; about five minutes.
+# All scenarios of chaos/scenarios, Debian's Prometheus and VictoriaMetrics among them; about three minutes.
 chaos: setup
 	tools/peers.sh prometheus victoria-metrics >/dev/null
 	cargo build --quiet -p narthex -p chaos
