@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 TARGET := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/narthex-target
 
-.PHONY: run setup check test just-test fmt fuzz sim bench bench-check
+.PHONY: run setup check test just-test chaos fmt fuzz sim bench bench-check
 
 # Installs what the build needs, builds, and starts everything in one process with data in ./data.
 run: setup
@@ -30,6 +30,12 @@ test: check just-test
 just-test: setup
 	cargo build -p narthex --quiet
 	cargo test --workspace --quiet
+
+# All scenarios of chaos/scenarios, Debian's Prometheus and VictoriaMetrics among them; about three minutes.
+chaos: setup
+	tools/peers.sh prometheus victoria-metrics >/dev/null
+	cargo build --quiet -p narthex -p chaos
+	$(TARGET)/debug/chaos-run chaos/scenarios
 
 fmt:
 	cargo fmt --all
