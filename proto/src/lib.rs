@@ -15,6 +15,12 @@ pub use frame::{FrameError, LEADER_HEADER, SMALL_BYTES_MAX, open, seal};
 
 /// Version 1 of the protocol.
 pub mod v1 {
-    #![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated; the .proto files hold the documentation")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        reason = "generated; the .proto files hold the documentation"
+    )]
     tonic::include_proto!("narthex.v1");
 }

@@ -1,8 +1,8 @@
 //! Clusters for tests, grown from a line of text.
 
 use crate::{
-    Address, ClusterId, ClusterMap, Command, GroupId, Incarnation, NodeId, NodeState, Outcome, Replica, Role, Roles,
-    State, Zone, next_growth,
+    Address, ClusterId, ClusterMap, Command, GroupId, Incarnation, NodeId, NodeState, Outcome, Role, Roles, State,
+    Zone, next_growth,
 };
 
 /// A cluster under test.
@@ -11,10 +11,6 @@ pub(crate) struct Plant(pub(crate) State);
 
 pub(crate) fn node(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
-}
-
-pub(crate) fn replica(name: &str, incarnation: u64) -> Replica {
-    Replica { node: node(name), incarnation: Incarnation(incarnation) }
 }
 
 pub(crate) fn join(name: &str, zone: &str, roles: Roles, incarnation: u64) -> Command {
