@@ -62,6 +62,15 @@ impl Rulers {
         self.running[i].take().unwrap().stop().await;
     }
 
+    /// Stops all that runs: a process that ends under RocksDB's threads is aborted.
+    async fn end(mut self) {
+        for i in 0..self.running.len() {
+            if self.running[i].is_some() {
+                self.stop(i).await;
+            }
+        }
+    }
+
     fn ruler(&self, i: usize) -> &Ruler {
         self.running[i].as_ref().unwrap()
     }
@@ -181,6 +190,7 @@ async fn three_rulers_beget_a_cluster_that_outlives_its_leader() {
     rulers.map(second, "d has left", |map| state(map, "d") == Some(NodeState::Left)).await;
     drop(members.pop());
     rulers.map(second, "c is down", |map| state(map, "c") == Some(NodeState::Down)).await;
+    rulers.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,4 +216,5 @@ async fn a_wiped_ruler_is_admitted_as_a_new_voter() {
         assert!(Instant::now() < deadline, "{voters:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    rulers.end().await;
 }

@@ -179,11 +179,7 @@ proptest! {
                     leases = Leases::granted_afresh(plant.map(), TIMES, at(now));
                     heard = [(now, false); 4];
                 }
-                1 | 2 => {
-                    if beat(&mut leases, &plant, names[who], 1, now) == Beat::Counted {
-                        heard[who] = (now, true);
-                    }
-                }
+                1 | 2 if beat(&mut leases, &plant, names[who], 1, now) == Beat::Counted => heard[who] = (now, true),
                 _ => {}
             }
             let before: Vec<_> = names.map(|name| plant.map().node(&node(name)).unwrap().state).to_vec();

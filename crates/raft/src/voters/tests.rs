@@ -178,6 +178,15 @@ impl Group {
         Arc::clone(&self.voters[name].node)
     }
 
+    /// Stops all that runs: a process that ends under RocksDB's threads is aborted.
+    async fn end(mut self) {
+        for name in self.names.clone() {
+            if self.voters.contains_key(name) {
+                self.stop(name).await;
+            }
+        }
+    }
+
     /// Opens or closes all ways between a voter and the others.
     fn reach(&self, name: &str, open: bool) {
         let touching = self.routes.iter().filter(|((from, to), _)| from == name || to == name);
@@ -310,6 +319,8 @@ async fn only_one_begins_and_only_when_all_are_empty() {
     let late = Group::empty(&["d"]).await;
     listed.push(late.addresses["d"].clone());
     assert_eq!(late.node("d").try_begin("c", &dialer, &listed).await.unwrap(), Birth::Admission);
+    late.end().await;
+    group.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -344,6 +355,7 @@ async fn a_majority_goes_on_a_minority_refuses_and_whoever_returns_disturbs_nobo
     assert_eq!(group.leader(&THREE).await, second, "the one that returned did not depose the leader");
     assert!(group.node(&first).map().borrow().node(&NodeId::new("alone").unwrap()).is_none());
     assert!(group.node(&first).map_age().unwrap() < Duration::from_secs(60));
+    group.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -384,6 +396,7 @@ async fn a_wiped_voter_comes_back_as_another_with_a_snapshot() {
     let two = group.others(&leader);
     group.commit(&two, join("by-the-new")).await;
     group.has(wiped, "by-the-new").await;
+    group.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -427,6 +440,7 @@ async fn voters_come_and_go_while_the_group_runs() {
     group.node(&third).hand_over().await;
     let rest: Vec<&str> = three.iter().copied().filter(|name| *name != third).collect();
     group.leader(&rest).await;
+    group.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -490,4 +504,5 @@ async fn spoiled_messages_end_the_call_and_change_nothing() {
     assert_eq!((after.term, after.last_log, after.voters), (before.term, before.last_log, before.voters));
     group.commit(&THREE, join("x")).await;
     group.has(victim, "x").await;
+    group.end().await;
 }
