@@ -35,7 +35,7 @@ pub struct SingleNode {
 pub fn next_step(map: &ClusterMap, single: &SingleNode) -> Option<Command> {
     if map.cluster().is_none() {
         let (cluster, partition_count) = (single.cluster, single.partition_count);
-        return Some(Command::Birth { cluster, partition_count, replication_factor: 1 });
+        return Some(Command::Birth { cluster, partition_count, replication_factor: 1, bootstrap_ingesters: 1 });
     }
     let SingleNode { node, zone, address, incarnation, .. } = single.clone();
     let replica = Replica { node: node.clone(), incarnation };

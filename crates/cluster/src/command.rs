@@ -6,7 +6,8 @@ use model::{PartitionId, TimeRange, TimestampMs};
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::map_codec::{
-    get_address, get_incarnation, get_node_id, get_node_state, get_replica, get_roles, get_zone, put_replica,
+    get_address, get_incarnation, get_node_id, get_node_state, get_replica, get_roles, get_zone, more_than_one_group,
+    put_replica,
 };
 use crate::{
     Address, ClusterId, ClusterMap, GenerationNumber, Group, GroupId, Hole, Incarnation, NodeId, NodeState, Replica,
@@ -24,6 +25,9 @@ pub enum Command {
         partition_count: u32,
         /// Members per group, for ever.
         replication_factor: u8,
+        /// Ingesters that the first groups wait for, so that partitions are placed over all groups that these form; at
+        /// least one group's.
+        bootstrap_ingesters: u32,
     },
     /// A node comes, comes back, or tells that its roles, address or directory changed. It is up.
     Join {
@@ -96,11 +100,16 @@ impl Command {
     pub fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new(VERSION);
         match self {
-            Command::Birth { cluster, partition_count, replication_factor } => {
-                e.u8(0);
+            Command::Birth { cluster, partition_count, replication_factor, bootstrap_ingesters } => {
+                // Kind 0 is as old as the layout: it waits for the ingesters of one group.
+                let one_group = *bootstrap_ingesters == u32::from(*replication_factor);
+                e.u8(if one_group { 0 } else { 8 });
                 e.u128(cluster.0);
                 e.u32(*partition_count);
                 e.u8(*replication_factor);
+                if !one_group {
+                    e.u32(*bootstrap_ingesters);
+                }
             }
             Command::Join { node, roles, zone, address, incarnation } => {
                 e.u8(1);
@@ -158,8 +167,12 @@ impl Command {
     pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
         let mut d = Decoder::new(bytes, "command", VERSION)?;
         let command = match d.u8()? {
-            0 => {
-                Command::Birth { cluster: ClusterId(d.u128()?), partition_count: d.u32()?, replication_factor: d.u8()? }
+            kind @ (0 | 8) => {
+                let (cluster, partition_count, replication_factor) = (ClusterId(d.u128()?), d.u32()?, d.u8()?);
+                let one_group = u32::from(replication_factor);
+                let bootstrap_ingesters =
+                    if kind == 0 { one_group } else { more_than_one_group(d.u32()?, replication_factor)? };
+                Command::Birth { cluster, partition_count, replication_factor, bootstrap_ingesters }
             }
             1 => Command::Join {
                 node: get_node_id(&mut d)?,
@@ -217,9 +230,11 @@ fn get_owners(d: &mut Decoder<'_>) -> Result<Vec<(PartitionId, GroupId)>, Decode
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Command::Birth { cluster, partition_count, replication_factor } => {
-                write!(f, "birth of {cluster}: {partition_count} partitions, replication factor {replication_factor}")
-            }
+            Command::Birth { cluster, partition_count, replication_factor, bootstrap_ingesters } => write!(
+                f,
+                "birth of {cluster}: {partition_count} partitions, replication factor {replication_factor}, waiting for \
+                 {bootstrap_ingesters} ingesters"
+            ),
             Command::Join { node, roles, zone, address, incarnation } => {
                 write!(f, "join {node}/{incarnation} as {roles} in {zone} at {address}")
             }

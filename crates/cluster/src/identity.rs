@@ -145,6 +145,11 @@ impl Role {
             Role::Ruler => "ruler",
         }
     }
+
+    /// The role of this name.
+    pub fn from_name(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.as_str() == name)
+    }
 }
 
 /// A set of roles; never empty.
@@ -171,6 +176,18 @@ impl Roles {
         self.0 & (1 << role as u8) != 0
     }
 
+    /// The roles, in order.
+    pub fn iter(self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(move |role| self.contains(*role))
+    }
+
+    /// The set of these; `None` when there is none.
+    pub fn of(roles: impl IntoIterator<Item = Role>) -> Option<Roles> {
+        roles
+            .into_iter()
+            .fold(None, |set: Option<Roles>, role| Some(set.map_or(Roles::one(role), |set| set.with(role))))
+    }
+
     /// The set as bits, for disk and wire.
     pub(crate) fn bits(self) -> u8 {
         self.0
@@ -191,7 +208,7 @@ impl fmt::Debug for Roles {
 impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for role in Role::ALL.into_iter().filter(|role| self.contains(*role)) {
+        for role in self.iter() {
             write!(f, "{separator}{}", role.as_str())?;
             separator = "+";
         }
@@ -219,6 +236,8 @@ mod tests {
         assert_eq!(roles.to_string(), "scraper+ruler");
         assert!(!roles.contains(Role::Ingester));
         assert!(Role::ALL.into_iter().all(|role| Roles::ALL.contains(role)));
+        assert_eq!(Roles::of(roles.iter()), Some(roles));
+        assert_eq!((Roles::of([]), Role::from_name("ruler"), Role::from_name("x")), (None, Some(Role::Ruler), None));
         assert_eq!(Roles::from_bits(0), None);
         assert_eq!(Roles::from_bits(0x80), None);
         assert_eq!(Roles::from_bits(roles.bits()), Some(roles));

@@ -78,6 +78,8 @@ pub(crate) struct Birth {
     pub(crate) partition_count: u32,
     /// Members per group.
     pub(crate) replication_factor: u8,
+    /// Ingesters that the first groups wait for.
+    pub(crate) bootstrap_ingesters: u32,
 }
 
 /// The cluster as all its nodes see it. Before its birth it is empty.
@@ -132,6 +134,11 @@ impl ClusterMap {
         self.birth.map_or(0, |b| b.replication_factor)
     }
 
+    /// How many ingesters the first groups wait for; zero before the cluster's birth.
+    pub fn bootstrap_ingesters(&self) -> usize {
+        self.birth.map_or(0, |b| usize::try_from(b.bootstrap_ingesters).unwrap_or(usize::MAX))
+    }
+
     /// Every node on record, by name.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = (&NodeId, &Node)> {
         self.nodes.iter()
@@ -160,6 +167,11 @@ impl ClusterMap {
     /// The partitions without an owner.
     pub fn unplaced(&self) -> impl Iterator<Item = PartitionId> + '_ {
         (0..).zip(&self.placement).filter(|(_, owners)| owners.is_empty()).map(|(p, _)| PartitionId(p))
+    }
+
+    /// The newest owner of each partition that has one.
+    pub fn owners(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.placement.iter().filter_map(|owners| owners.last()).map(|owner| owner.group)
     }
 
     /// What was lost for good.
@@ -249,6 +261,10 @@ impl Birth {
         }
         if !(1..=Group::MEMBERS_MAX).contains(&usize::from(self.replication_factor)) {
             return Err("the replication factor is one to three");
+        }
+        let waited = usize::try_from(self.bootstrap_ingesters).unwrap_or(usize::MAX);
+        if !(usize::from(self.replication_factor)..=ClusterMap::NODES_MAX).contains(&waited) {
+            return Err("the ingesters that the first groups wait for are at least one group and at most 1024");
         }
         Ok(())
     }

@@ -20,12 +20,7 @@ impl ClusterMap {
     pub fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new(VERSION);
         e.u64(self.version.0);
-        e.bool(self.birth.is_some());
-        if let Some(birth) = &self.birth {
-            e.u128(birth.cluster.0);
-            e.u32(birth.partition_count);
-            e.u8(birth.replication_factor);
-        }
+        put_birth(&mut e, self.birth.as_ref());
         e.count(self.nodes.len());
         self.nodes.iter().for_each(|(id, node)| put_node(&mut e, id, node));
         e.count(self.groups.len());
@@ -54,7 +49,7 @@ impl ClusterMap {
     pub fn decode(bytes: &[u8]) -> Result<ClusterMap, DecodeError> {
         let mut d = Decoder::new(bytes, "cluster map", VERSION)?;
         let version = MapVersion(d.u64()?);
-        let birth = if d.bool("birth")? { Some(get_birth(&mut d)?) } else { None };
+        let birth = get_birth(&mut d)?;
         let nodes = get_nodes(&mut d)?;
         let group_count = d.count(8)?;
         let groups = (0..group_count).map(|n| get_group(&mut d, n)).collect::<Result<Vec<_>, _>>()?;
@@ -68,8 +63,39 @@ impl ClusterMap {
     }
 }
 
-fn get_birth(d: &mut Decoder<'_>) -> Result<Birth, DecodeError> {
-    Ok(Birth { cluster: ClusterId(d.u128()?), partition_count: d.u32()?, replication_factor: d.u8()? })
+/// A birth that waits for the ingesters of one group is written as it was before there was anything else to wait for.
+fn put_birth(e: &mut Encoder, birth: Option<&Birth>) {
+    let Some(birth) = birth else { return e.u8(0) };
+    let one_group = birth.bootstrap_ingesters == u32::from(birth.replication_factor);
+    e.u8(if one_group { 1 } else { 2 });
+    e.u128(birth.cluster.0);
+    e.u32(birth.partition_count);
+    e.u8(birth.replication_factor);
+    if !one_group {
+        e.u32(birth.bootstrap_ingesters);
+    }
+}
+
+fn get_birth(d: &mut Decoder<'_>) -> Result<Option<Birth>, DecodeError> {
+    let form = d.u8()?;
+    if form == 0 {
+        return Ok(None);
+    }
+    let (cluster, partition_count, replication_factor) = (ClusterId(d.u128()?), d.u32()?, d.u8()?);
+    let bootstrap_ingesters = match form {
+        1 => u32::from(replication_factor),
+        2 => more_than_one_group(d.u32()?, replication_factor)?,
+        found => return Err(DecodeError::Value { field: "birth", found: u64::from(found) }),
+    };
+    Ok(Some(Birth { cluster, partition_count, replication_factor, bootstrap_ingesters }))
+}
+
+/// Equal values have equal bytes: what has a shorter form must be written in it.
+pub(crate) fn more_than_one_group(bootstrap_ingesters: u32, replication_factor: u8) -> Result<u32, DecodeError> {
+    if bootstrap_ingesters == u32::from(replication_factor) {
+        return Err(DecodeError::Rule { rule: "a birth is written in its shortest form" });
+    }
+    Ok(bootstrap_ingesters)
 }
 
 fn put_node(e: &mut Encoder, id: &NodeId, node: &Node) {

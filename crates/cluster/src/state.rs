@@ -186,11 +186,12 @@ impl State {
 
     /// Decides first, then changes: each `Err` leaves the map as it was. `None` says that there was nothing to change.
     fn change(&mut self, version: MapVersion, command: &Command) -> Result<Option<Event>, Refusal> {
-        if let Command::Birth { cluster, partition_count, replication_factor } = command {
+        if let Command::Birth { cluster, partition_count, replication_factor, bootstrap_ingesters } = command {
             return self.birth(Birth {
                 cluster: *cluster,
                 partition_count: *partition_count,
                 replication_factor: *replication_factor,
+                bootstrap_ingesters: *bootstrap_ingesters,
             });
         }
         let birth = self.map.birth.ok_or(Refusal::NotBorn)?;

@@ -137,41 +137,51 @@ impl RaftNetworkV2<TypeConfig> for Link {
     }
 }
 
+/// What a peer is told.
+pub(crate) struct Answer {
+    pub(crate) bytes: Bytes,
+    /// Whether the peer leads, as far as this node knows.
+    pub(crate) from_leader: bool,
+}
+
 /// Answers a request that a peer's [`Link`] sent.
-pub(crate) async fn answer(raft: &Raft, own: VoterId, call: Call, request: &[u8]) -> Result<Bytes, HandleError> {
+pub(crate) async fn answer(raft: &Raft, own: VoterId, call: Call, request: &[u8]) -> Result<Answer, HandleError> {
     let (target, mut d) = codec::open_request(request)?;
     if target != own.0 {
         return Err(HandleError::OtherVoter { meant: VoterId(target), own });
     }
-    match call {
+    let mut from_leader = false;
+    let bytes = match call {
         Call::AppendEntries | Call::Heartbeat => {
             let request = read(d, codec::get_append_request)?;
             let reply = raft.append_entries(request).await.map_err(stopped)?;
-            Ok(codec::encode_reply(|e| codec::put_append_response(e, &reply)))
+            from_leader = !matches!(reply, AppendResponse::HigherVote(_));
+            codec::encode_reply(|e| codec::put_append_response(e, &reply))
         }
         Call::Vote => {
             let request = read(d, codec::get_vote_request)?;
             let reply = raft.vote(request).await.map_err(stopped)?;
-            Ok(codec::encode_reply(|e| codec::put_vote_response(e, &reply)))
+            codec::encode_reply(|e| codec::put_vote_response(e, &reply))
         }
         Call::PreVote => {
             let request = read(d, codec::get_vote_request)?;
             let reply = raft.pre_vote(request).await.map_err(stopped)?;
-            Ok(codec::encode_reply(|e| codec::put_vote_response(e, &reply)))
+            codec::encode_reply(|e| codec::put_vote_response(e, &reply))
         }
         Call::FullSnapshot => {
             // The snapshot fills the rest of the request.
             let (vote, stored) = codec::get_snapshot_request(&mut d)?;
             let snapshot = Snapshot { meta: stored.meta, snapshot: stored.data };
             let reply = raft.install_full_snapshot(vote, snapshot).await.map_err(|e| HandleError::Stopped(e.into()))?;
-            Ok(codec::encode_reply(|e| codec::put_snapshot_response(e, &reply)))
+            codec::encode_reply(|e| codec::put_snapshot_response(e, &reply))
         }
         Call::TransferLeader => {
             let request = read(d, codec::get_transfer_request)?;
             let reply = raft.handle_transfer_leader(request).await.map_err(|e| HandleError::Stopped(e.into()))?;
-            Ok(codec::encode_reply(|e| codec::put_transfer_response(e, &reply)))
+            codec::encode_reply(|e| codec::put_transfer_response(e, &reply))
         }
-    }
+    };
+    Ok(Answer { bytes, from_leader })
 }
 
 fn read<T>(mut d: Decoder<'_>, get: impl FnOnce(&mut Decoder<'_>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {

@@ -5,15 +5,15 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::{Address, COMMAND_BYTES_MAX, ClusterMap, Command, DecodeError, NodeId, Outcome};
-use openraft::SnapshotPolicy;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{
     ClientWriteError, Fatal, ForwardReason, ForwardToLeader, InitializeError as RaftInitializeError, RaftError,
 };
+use openraft::{Instant as _, SnapshotPolicy};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{oneshot, watch};
 
@@ -64,11 +64,13 @@ pub struct Options {
 
 /// A running voter. It stops when dropped, in the background; [`Node::shutdown`] waits for it.
 pub struct Node {
-    raft: Raft,
-    id: VoterId,
+    pub(crate) raft: Raft,
+    pub(crate) id: VoterId,
     options: Options,
     map: watch::Receiver<Arc<ClusterMap>>,
     threads: Handle,
+    /// When a leader last spoke to this node. Guards a value that is copied; never held over an await.
+    heard_leader: Mutex<Option<Instant>>,
     /// Taken once, by whoever stops the node first. Never held over an await.
     running: Mutex<Option<Running>>,
 }
@@ -214,7 +216,7 @@ impl Node {
         })?;
         tracing::info!(dir = %options.dir.display(), voter = %id, "raft node opened");
         let running = Mutex::new(Some(Running { runtime, flush_thread }));
-        Ok(Node { raft, id, options, map, threads, running })
+        Ok(Node { raft, id, options, map, threads, heard_leader: Mutex::default(), running })
     }
 
     /// This node as a voter.
@@ -265,25 +267,28 @@ impl Node {
         let written = self.on_own_threads(async move { raft.client_write(command).await });
         match written.await.map_err(ProposeError::Stopped)? {
             Ok(response) => Ok(response.data.expect("the entry of a command has an outcome")),
-            Err(RaftError::Fatal(fatal)) => Err(ProposeError::Stopped(fatal.into())),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => match to.reason {
-                ForwardReason::LeaseExpired => Err(ProposeError::NoMajority),
-                ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => {
-                    Err(ProposeError::NotLeader { leader: leader(to) })
-                }
-            },
-            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(to))) => {
-                Err(ProposeError::Unknown { leader: leader(to) })
-            }
-            Err(RaftError::APIError(
-                e @ (ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_)),
-            )) => Err(ProposeError::Stopped(e.into())),
+            Err(error) => Err(propose_error(error)),
         }
     }
 
     /// The cluster map as this node has applied it, and word of each change.
     pub fn map(&self) -> watch::Receiver<Arc<ClusterMap>> {
         self.map.clone()
+    }
+
+    /// The node's own threads: what serves its peers belongs there, so that heavy work elsewhere cannot starve it.
+    pub fn threads(&self) -> Handle {
+        self.threads.clone()
+    }
+
+    /// How long ago this voter had word that its map is the group's: as the leader from a majority, as a follower from the
+    /// leader. `None` if it never had.
+    pub fn map_age(&self) -> Option<Duration> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        if metrics.state.is_leader() {
+            return metrics.last_quorum_acked.map(|at| at.elapsed());
+        }
+        self.heard_leader.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
     /// How this voter fares now.
@@ -316,7 +321,11 @@ impl Node {
     pub async fn handle(&self, call: Call, request: Bytes) -> Result<Bytes, HandleError> {
         let (raft, own) = (self.raft.clone(), self.id);
         let answered = self.on_own_threads(async move { network::answer(&raft, own, call, &request).await });
-        answered.await.map_err(HandleError::Stopped)?
+        let reply = answered.await.map_err(HandleError::Stopped)??;
+        if reply.from_leader {
+            *self.heard_leader.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        Ok(reply.bytes)
     }
 
     /// Stops the node and gives its directory back. What was acknowledged is on disk with or without it.
@@ -346,7 +355,7 @@ impl Node {
     }
 
     /// Runs a future on the node's own threads, where openraft's timers live.
-    async fn on_own_threads<T: Send + 'static>(
+    pub(crate) async fn on_own_threads<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
@@ -360,7 +369,24 @@ impl std::fmt::Debug for Node {
     }
 }
 
-fn leader(to: ForwardToLeader<TypeConfig>) -> Option<Peer> {
+/// Why an entry was not written, or not for certain.
+pub(crate) fn propose_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
+    match error {
+        RaftError::Fatal(fatal) => ProposeError::Stopped(fatal.into()),
+        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => match to.reason {
+            ForwardReason::LeaseExpired => ProposeError::NoMajority,
+            ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => {
+                ProposeError::NotLeader { leader: leader(to) }
+            }
+        },
+        RaftError::APIError(ClientWriteError::LogEntryDiscarded(to)) => ProposeError::Unknown { leader: leader(to) },
+        RaftError::APIError(
+            e @ (ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_)),
+        ) => ProposeError::Stopped(e.into()),
+    }
+}
+
+pub(crate) fn leader(to: ForwardToLeader<TypeConfig>) -> Option<Peer> {
     let (id, record) = (to.leader_id?, to.leader_node?);
     Some(Peer { id: VoterId(id), name: record.name, address: record.address })
 }

@@ -42,7 +42,8 @@ async fn child() {
         node.initialize_single().await.unwrap();
     }
     node.recovered(PATIENCE).await.unwrap();
-    let birth = Command::Birth { cluster: ClusterId(1), partition_count: 16, replication_factor: 1 };
+    let birth =
+        Command::Birth { cluster: ClusterId(1), partition_count: 16, replication_factor: 1, bootstrap_ingesters: 1 };
     node.propose(birth).await.unwrap();
     let first = node.map().borrow().nodes().map(|(_, n)| n.incarnation.0).max().unwrap_or(0) + 1;
     for number in first.. {

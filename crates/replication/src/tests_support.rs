@@ -67,7 +67,12 @@ impl Control {
     pub(crate) fn new(factor: usize) -> Control {
         let mut control = Control(State::default());
         let replication_factor = u8::try_from(factor).unwrap();
-        control.decide(&Command::Birth { cluster: ClusterId(7), partition_count: 4, replication_factor });
+        control.decide(&Command::Birth {
+            cluster: ClusterId(7),
+            partition_count: 4,
+            replication_factor,
+            bootstrap_ingesters: u32::from(replication_factor),
+        });
         for number in 1..=8 {
             let (node, roles) = (id(number).node, Roles::one(Role::Ingester));
             // All that can follow the last member are in its zone.
@@ -108,7 +113,7 @@ pub(crate) fn second_group() -> Entry {
         let outcome = state.apply(state.applied() + 1, &command);
         assert!(matches!(outcome, Outcome::Changed(_)), "{command}: {outcome:?}");
     };
-    decide(Command::Birth { cluster: ClusterId(7), partition_count: 4, replication_factor: 1 });
+    decide(Command::Birth { cluster: ClusterId(7), partition_count: 4, replication_factor: 1, bootstrap_ingesters: 1 });
     for number in 4..=5 {
         let (node, roles) = (id(number).node, Roles::one(Role::Ingester));
         let (zone, address) = (Zone::new("z").unwrap(), Address::new("host:1").unwrap());

@@ -14,7 +14,12 @@ use crate::world::{World, entry_of, event};
 impl World {
     pub(crate) fn found_cluster(&mut self) {
         let factor = self.profile.replication_factor;
-        self.decide(&Command::Birth { cluster: ClusterId(7), partition_count: PARTITIONS, replication_factor: factor });
+        self.decide(&Command::Birth {
+            cluster: ClusterId(7),
+            partition_count: PARTITIONS,
+            replication_factor: factor,
+            bootstrap_ingesters: u32::from(factor),
+        });
         let members = self.profile.groups as usize * usize::from(factor);
         for index in 0..members + self.profile.spares {
             let zone =

@@ -19,6 +19,8 @@ pub(crate) struct CommandLine {
 pub(crate) enum Command {
     /// Every role in one process, with data in one directory.
     All(Box<All>),
+    /// A voter of the control plane of a cluster.
+    Ruler(Box<crate::ruler::Ruler>),
 }
 
 /// Flags of `narthex all`.
@@ -166,12 +168,14 @@ mod tests {
     #[test]
     fn the_flags_are_well_formed_and_have_prometheus_defaults() {
         let line = CommandLine::try_parse_from(["narthex", "all"]).unwrap();
-        let Command::All(all) = line.command;
+        let Command::All(all) = line.command else { panic!("all was asked for") };
         assert_eq!(all.lookback_delta, DurationMs::mins(5));
         assert_eq!(all.storage_path, PathBuf::from("data/"));
         assert_eq!(all.wal_sync, WalSync::Commit);
         let other = ["narthex", "all", "--storage.tsdb.path=x", "--web.listen-address=:1", "--enable-feature=a,b"];
-        let Command::All(all) = CommandLine::try_parse_from(other).unwrap().command;
+        let Command::All(all) = CommandLine::try_parse_from(other).unwrap().command else {
+            panic!("all was asked for")
+        };
         assert_eq!((all.storage_path, all.enable_feature.len()), (PathBuf::from("x"), 2));
         assert!(CommandLine::try_parse_from(["narthex", "all", "--query.timeout=soon"]).is_err());
     }

@@ -28,4 +28,5 @@ pub(crate) fn init(level: LogLevel, format: LogFormat) {
 }
 
 /// Crates whose messages follow `--log.level`.
-const OURS: [&str; 8] = ["narthex", "ingester", "querier", "scraper", "distributor", "server", "discovery", "raft"];
+const OURS: [&str; 10] =
+    ["narthex", "ingester", "querier", "scraper", "distributor", "ruler", "membership", "server", "discovery", "raft"];

@@ -8,8 +8,11 @@ mod control_plane;
 mod data_dir;
 mod flags;
 mod front;
+mod grpc_tls;
 mod log;
+mod node_flags;
 mod process_metrics;
+mod ruler;
 mod state;
 
 use flags::{Command, CommandLine};
@@ -18,9 +21,17 @@ use flags::{Command, CommandLine};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> std::process::ExitCode {
-    let Command::All(flags) = CommandLine::parse().command;
-    log::init(flags.log_level, flags.log_format);
-    match all::run(&flags) {
+    let ran = match CommandLine::parse().command {
+        Command::All(flags) => {
+            log::init(flags.log_level, flags.log_format);
+            all::run(&flags)
+        }
+        Command::Ruler(flags) => {
+            log::init(flags.node.log_level, flags.node.log_format);
+            ruler::run(&flags)
+        }
+    };
+    match ran {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(e) => {
             tracing::error!("{e:#}");

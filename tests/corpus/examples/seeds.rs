@@ -188,7 +188,15 @@ fn control_plane() -> anyhow::Result<()> {
     let seen = GenerationNumber::FIRST;
     let range = TimeRange::new(TimestampMs(-5), TimestampMs(7_200_000));
     let commands = [
-        ("birth", Command::Birth { cluster: ClusterId(1 << 100), partition_count: 16, replication_factor: 1 }),
+        (
+            "birth",
+            Command::Birth {
+                cluster: ClusterId(1 << 100),
+                partition_count: 16,
+                replication_factor: 1,
+                bootstrap_ingesters: 1,
+            },
+        ),
         (
             "join",
             Command::Join {

@@ -18,7 +18,11 @@ fn replica(name: &str, incarnation: u64) -> Replica {
 }
 
 fn birth(replication_factor: u8) -> Command {
-    Command::Birth { cluster: ClusterId(1), partition_count: 4, replication_factor }
+    waiting_birth(4, replication_factor, u32::from(replication_factor))
+}
+
+fn waiting_birth(partition_count: u32, replication_factor: u8, bootstrap_ingesters: u32) -> Command {
+    Command::Birth { cluster: ClusterId(1), partition_count, replication_factor, bootstrap_ingesters }
 }
 
 fn join(name: &str, zone: &str, incarnation: u64) -> Command {
@@ -102,9 +106,12 @@ fn nothing_comes_before_the_birth_and_no_second_birth() {
     for command in [join("a", "z", 1), group(0, &[]), hole(0, 0, 1), place(&[]), set("a", 1, NodeState::Up)] {
         assert_eq!(apply(&mut state, &command), "the cluster is not born yet");
     }
-    for (partition_count, replication_factor) in [(0, 1), (3, 1), (8192, 1), (16, 0), (16, 4)] {
-        let command = Command::Birth { cluster: ClusterId(1), partition_count, replication_factor };
-        assert!(apply(&mut state, &command).contains(" is "), "{command}");
+    for (partition_count, replication_factor, waited) in
+        [(0, 1, 1), (3, 1, 1), (8192, 1, 1), (16, 0, 0), (16, 4, 4), (16, 3, 2), (16, 3, 1025)]
+    {
+        let command = waiting_birth(partition_count, replication_factor, waited);
+        let refused = apply(&mut state, &command);
+        assert!(refused.contains(" is ") || refused.contains(" are "), "{command}: {refused}");
     }
     assert_eq!(apply(&mut state, &birth(1)), "changed");
     assert_eq!(apply(&mut state, &birth(1)), "unchanged");
@@ -281,6 +288,10 @@ fn golden_bytes_do_not_change() {
     let bytes = join("a", "z", 0x0102_0304_0506_0708).encode();
     let expected = [&[1, 1][..], &[1, 0, b'a', 0b100, 1, 0, b'z', 9, 0], b"host:9095", &[8, 7, 6, 5, 4, 3, 2, 1]];
     assert_eq!(bytes, expected.concat());
+    let born = waiting_birth(64, 3, 3).encode();
+    assert_eq!(born, [&[1, 0, 1][..], &[0; 15], &[64, 0, 0, 0, 3]].concat());
+    let waits = waiting_birth(64, 3, 12).encode();
+    assert_eq!(waits, [&[1, 8, 1][..], &[0; 15], &[64, 0, 0, 0, 3, 12, 0, 0, 0]].concat());
     let empty = State::default().encode();
     assert_eq!(empty, [&[1][..], &[0; 8], &[26, 0, 0, 0], &[1], &[0; 25]].concat());
 }
@@ -294,7 +305,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     let members = proptest::collection::vec(who.clone(), 3);
     let owners = proptest::collection::vec((0..5_u32, 0..3_u32), 0..4);
     prop_oneof![
-        1 => (0..2_u128).prop_map(|id| Command::Birth { cluster: ClusterId(id), partition_count: 4, replication_factor: 3 }),
+        1 => (0..2_u128).prop_map(|id| Command::Birth { cluster: ClusterId(id), partition_count: 4, replication_factor: 3, bootstrap_ingesters: 3 }),
         6 => (who.clone(), zone).prop_map(|((name, incarnation), zone)| join(name, zone, incarnation)),
         3 => (who.clone(), state).prop_map(|((name, incarnation), state)| set(name, incarnation, state)),
         4 => (0..2_u32, members).prop_map(|(number, members)| group(number, &members)),
@@ -462,7 +473,8 @@ fn damaged_bytes_are_refused_or_are_another_legal_value() {
     ]);
     let mut seeds = vec![state.encode(), state.map.encode()];
     seeds.extend(
-        [birth(3), join("a", "z", 1), replace(1, ("c", 1), ("d", 1)), place(&[(0, 0), (1, 0)])].map(|c| c.encode()),
+        [birth(3), waiting_birth(4, 2, 9), join("a", "z", 1), replace(1, ("c", 1), ("d", 1)), place(&[(0, 0), (1, 0)])]
+            .map(|c| c.encode()),
     );
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {

@@ -21,7 +21,8 @@ pub(super) fn membership() -> Membership {
 }
 
 pub(super) fn entries() -> Vec<Entry> {
-    let birth = Command::Birth { cluster: ClusterId(1), partition_count: 16, replication_factor: 3 };
+    let birth =
+        Command::Birth { cluster: ClusterId(1), partition_count: 16, replication_factor: 3, bootstrap_ingesters: 3 };
     let payloads = [Payload::Blank, Payload::Normal(birth), Payload::Membership(membership())];
     (5..).zip(payloads).map(|(index, payload)| Entry { log_id: log_id(index), payload }).collect()
 }

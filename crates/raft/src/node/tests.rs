@@ -144,7 +144,7 @@ fn options(dir: &TempDir, name: &str) -> Options {
 }
 
 fn birth() -> Command {
-    Command::Birth { cluster: ClusterId(5), partition_count: 16, replication_factor: 1 }
+    Command::Birth { cluster: ClusterId(5), partition_count: 16, replication_factor: 1, bootstrap_ingesters: 1 }
 }
 
 fn join(name: &str) -> Command {

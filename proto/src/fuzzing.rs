@@ -1,0 +1,64 @@
+//! Entry points for fuzzers: bytes from the network.
+
+use prost::Message;
+
+use crate::v1;
+
+/// Reads the bytes as every message that a server takes; what can be read is opened.
+#[doc(hidden)]
+pub fn fuzz_messages(bytes: &[u8]) {
+    if let Ok(request) = v1::RaftRequest::decode(bytes)
+        && let Ok(payload) = crate::open(request.frame, 1 << 20)
+    {
+        assert_eq!(crate::open(Some(crate::seal(payload.clone())), 1 << 20), Ok(payload));
+    }
+    if let Ok(update) = v1::MapUpdate::decode(bytes) {
+        drop(crate::open(update.map, 1 << 20));
+    }
+    if let Ok(report) = v1::ReportRequest::decode(bytes) {
+        drop(crate::open(report.command, 1 << 10));
+    }
+    drop(v1::JoinRequest::decode(bytes));
+    drop(v1::HeartbeatRequest::decode(bytes));
+    drop(v1::AdmitVoterRequest::decode(bytes));
+    drop(v1::StatusReply::decode(bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutated_messages_do_no_harm() {
+        let frame = crate::seal(bytes::Bytes::from_static(b"some payload of a frame"));
+        let voter = v1::Voter { id: 7, name: "a".into(), address: "h:1".into() };
+        let node = v1::Node { name: "n".into(), incarnation: 9, address: "h:2".into() };
+        let seeds = [
+            v1::RaftRequest { cluster: "c".into(), frame: Some(frame.clone()), total_bytes: 23 }.encode_to_vec(),
+            v1::MapUpdate { map: Some(frame.clone()), version: 4, age_ms: 12 }.encode_to_vec(),
+            v1::ReportRequest { cluster: "c".into(), node: Some(node.clone()), command: Some(frame) }.encode_to_vec(),
+            v1::AdmitVoterRequest { cluster: "c".into(), voter: Some(voter), by_operator: true }.encode_to_vec(),
+            v1::JoinRequest { cluster: "c".into(), node: Some(node), zone: "z".into(), roles: vec!["ruler".into()] }
+                .encode_to_vec(),
+        ];
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        for round in 0..8000 {
+            let mut bytes = seeds[round % seeds.len()].clone();
+            for _ in 0..=next() % 3 {
+                let at = usize::try_from(next()).unwrap() % bytes.len();
+                match next() % 3 {
+                    0 => bytes[at] = u8::try_from(next() & 0xff).unwrap(),
+                    1 => bytes[at] ^= 1 << (next() % 8),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            fuzz_messages(&bytes);
+        }
+    }
+}
