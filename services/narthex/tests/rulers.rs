@@ -169,9 +169,11 @@ async fn outlives(tls: Option<(PathBuf, ClientTls)>) {
     // It comes back and catches up.
     rulers.spawn(leader);
     rulers.ready(leader);
-    let page = until("the page", || rulers.page(leader));
-    let names: Vec<&str> = page["nodes"].as_array().unwrap().iter().filter_map(|n| n["name"].as_str()).collect();
-    assert_eq!(names, ["after", "before", "ruler-0", "ruler-1", "ruler-2"]);
+    until("the ruler that was killed has caught up", || {
+        let page = rulers.page(leader)?;
+        let names: Vec<&str> = page["nodes"].as_array()?.iter().filter_map(|n| n["name"].as_str()).collect();
+        (names == ["after", "before", "ruler-0", "ruler-1", "ruler-2"]).then_some(())
+    });
     let (_, metrics) = get(&rulers.http[leader], "/metrics").unwrap();
     assert!(metrics.contains("narthex_ruler_raft_voters 3"), "{metrics}");
 
