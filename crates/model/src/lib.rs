@@ -14,7 +14,10 @@ mod sample;
 mod time;
 
 pub use exemplar::Exemplar;
-pub use histogram::{CounterResetHint, FloatHistogram, Span};
+pub use histogram::{
+    Bucket, Combined, CounterResetHint, FloatHistogram, HistogramSum, InvalidHistogram, MixedSchemas, SCHEMA_CUSTOM,
+    SCHEMA_MAX, SCHEMA_MIN, Span, kahan, spans_match,
+};
 pub use id::{PartitionId, SeriesId, TenantId};
 pub use labels::{
     Label, Labels, LabelsBuilder, METRIC_NAME, PackedLabels, is_legacy_label_name, is_legacy_metric_name,
