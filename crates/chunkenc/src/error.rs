@@ -37,4 +37,34 @@ pub enum DecodeError {
         /// Bits that follow them.
         significant: u8,
     },
+    /// A window of bits that does not fit into a value of a histogram.
+    #[error("a value of histogram {sample} of {sample_count} has more than 64 bits")]
+    HistogramWindow {
+        /// The sample.
+        sample: u16,
+        /// The count in the header.
+        sample_count: u16,
+    },
+    /// The bits end within the layout of a chunk of histograms.
+    #[error("chunk ends within the layout of its histograms")]
+    LayoutTruncated,
+    /// More spans, bounds or buckets than there are bits for.
+    #[error("chunk of histograms claims {count} spans, bounds or buckets with {left_bits} bits left")]
+    LayoutCount {
+        /// As claimed.
+        count: u64,
+        /// Bits there are.
+        left_bits: usize,
+    },
+    /// A span whose numbers have more than 32 bits.
+    #[error("chunk of histograms has a span of length {length} at offset {offset}")]
+    Span {
+        /// Its length.
+        length: u64,
+        /// Its offset.
+        offset: i64,
+    },
+    /// A layout that no histogram has.
+    #[error("layout of a chunk of histograms: {0}")]
+    Layout(#[source] model::HistogramError),
 }

@@ -1,6 +1,6 @@
 //! Entry points for fuzzing: they panic where a promise is broken.
 
-use crate::{XorDecoder, XorEncoder, decode_xor};
+use crate::{Builder, ChunkHistogram, HistogramSamples, IntegerHistogramSamples, XorDecoder, XorEncoder, decode_xor};
 
 /// Both decoders agree on any bytes, and what they read survives another encoding and a resumed encoder.
 pub fn fuzz_xor(bytes: &[u8]) {
@@ -38,4 +38,36 @@ fn decode_one_by_one(bytes: &[u8]) -> Result<Vec<(i64, u64)>, crate::DecodeError
         samples.push((t, v.to_bits()));
     }
     Ok(samples)
+}
+
+/// No bytes break the readers of histograms; what they read can be written and read again.
+pub fn fuzz_histograms(bytes: &[u8]) {
+    let floats: Result<Vec<_>, _> = HistogramSamples::new(true, bytes).collect();
+    check_histograms(true, bytes, floats.ok());
+    let integers: Result<Vec<_>, _> = IntegerHistogramSamples::new(bytes).collect();
+    let converted: Result<Vec<_>, _> = HistogramSamples::new(false, bytes).collect();
+    assert_eq!(integers.is_ok(), converted.is_ok(), "two readers of one chunk");
+    check_histograms(false, bytes, integers.ok());
+}
+
+fn check_histograms<H: ChunkHistogram>(is_float: bool, bytes: &[u8], read: Option<Vec<(i64, H)>>) {
+    let resumed = Builder::<H>::from_bytes(bytes);
+    assert_eq!(resumed.is_ok(), read.is_some(), "a builder resumes what can be read");
+    let Some(read) = read else { return };
+    let mut open = Builder::<H>::default();
+    let mut count = 0;
+    for (t, h) in &read {
+        if let Err(needs) = open.push(*t, h) {
+            count += count_histograms(is_float, open.bytes());
+            open = Builder::new(needs.counter_reset);
+            open.push(*t, h).expect("an empty chunk takes any");
+        }
+    }
+    count += count_histograms(is_float, open.bytes());
+    assert_eq!(count, read.len());
+}
+
+fn count_histograms(is_float: bool, bytes: &[u8]) -> usize {
+    let read: Result<Vec<_>, _> = HistogramSamples::new(is_float, bytes).collect();
+    read.expect("our own chunk").len()
 }

@@ -10,21 +10,12 @@ mod compensated;
 mod reset;
 mod side;
 mod trim;
-mod validate;
 
 pub use add::{Combined, MixedSchemas};
 pub use buckets::Bucket;
 pub use compensated::{HistogramSum, kahan};
-pub use validate::InvalidHistogram;
 
-/// The schema of histograms with custom buckets.
-pub const SCHEMA_CUSTOM: i32 = -53;
-
-/// The coarsest exponential schema.
-pub const SCHEMA_MIN: i32 = -4;
-
-/// The finest exponential schema.
-pub const SCHEMA_MAX: i32 = 8;
+use crate::CUSTOM_BUCKETS_SCHEMA;
 
 /// What is known of a counter reset before a histogram sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -79,7 +70,7 @@ pub struct FloatHistogram {
 impl FloatHistogram {
     /// Whether the buckets are custom ones, whose upper bounds are listed.
     pub fn is_custom(&self) -> bool {
-        self.schema == SCHEMA_CUSTOM
+        self.schema == CUSTOM_BUCKETS_SCHEMA
     }
 
     /// Whether this is a staleness marker.

@@ -7,7 +7,7 @@
 //! 2. For each leaf one or more [`LeafWorker`]s take series ([`LeafWorker::push`]), on as many threads as there are workers.
 //! 3. [`Plan::finish`] joins what they made and gives the value.
 //!
-//! Native histograms, extended range selectors, fill modifiers, `info()` and start timestamps are refused (see [`Feature`]).
+//! Extended range selectors, fill modifiers, `info()` and start timestamps are refused (see [`Feature`]).
 
 mod aggregate;
 mod annotations;
@@ -15,10 +15,12 @@ mod binary;
 mod column;
 mod decode;
 mod duration;
+mod elements;
 mod error;
 mod eval;
 mod format;
 mod histogram;
+mod hists;
 mod invariant;
 mod lanes;
 mod limits;
@@ -181,7 +183,7 @@ impl Plan {
             let state = state.unwrap_or_else(|| PipelineState::new(pipeline, delayed));
             let load = Load::source(&pipeline.source, state.source_count, pipeline.grid.count);
             let load = load.steps(&pipeline.steps, &state.step_counts);
-            let one = state.sink.finish(&pipeline.sink, &plan.budget)?;
+            let one = state.sink.finish(&pipeline.sink, &plan.budget, &mut annotations)?;
             let out = match &one {
                 Made::Rows(rows) => Count::of_rows(rows),
                 Made::Raw(_) | Made::Points(_) => Count::default(),

@@ -99,7 +99,7 @@ impl<C: Cell> Parts<C> {
     }
 
     fn is_custom(&self) -> bool {
-        self.schema == super::SCHEMA_CUSTOM
+        self.schema == crate::CUSTOM_BUCKETS_SCHEMA
     }
 
     fn combine(&mut self, other: &FloatHistogram, negative: bool) -> Result<Combined, MixedSchemas> {
@@ -188,7 +188,8 @@ impl<C: Cell> Parts<C> {
         true
     }
 
-    /// Widens the narrower of both zero buckets until they are equally wide.
+    /// Widens the narrower of both zero buckets until they are equally wide. As in Prometheus the buckets of `other` stay: those
+    /// that the zero bucket covers now are passed over later, if they are still told apart at the resolution of the result.
     fn reconcile_zero(&mut self, other: &mut Cow<'_, FloatHistogram>) {
         // Each round that changes something widens to the bound of a bucket, so there are no more than buckets.
         let rounds = self.positive.cells.len()
@@ -215,6 +216,9 @@ impl<C: Cell> Parts<C> {
     /// The count of the zero bucket if it were as wide as `threshold`, and its width then: where that is within a bucket that
     /// holds something, it is widened to the bound of that bucket.
     pub(super) fn widened_zero(&self, threshold: f64) -> (C, f64) {
+        if threshold == self.zero_threshold {
+            return (self.zero, threshold);
+        }
         let mut threshold = threshold;
         'again: loop {
             let mut count = self.zero;

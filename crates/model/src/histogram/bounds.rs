@@ -88,11 +88,11 @@ fn scale(fraction: f64, exponent: i64) -> f64 {
 pub(super) fn exponential(index: i32, schema: i32) -> f64 {
     let index = i64::from(index);
     if schema <= 0 {
-        let exponent = index << schema.max(super::SCHEMA_MIN).unsigned_abs();
+        let exponent = index << schema.max(crate::SCHEMA_MIN).unsigned_abs();
         // The bucket that ends where floats do.
         return if exponent == 1024 { f64::MAX } else { scale(1.0, exponent) };
     }
-    let schema = schema.min(super::SCHEMA_MAX).unsigned_abs();
+    let schema = schema.min(crate::SCHEMA_MAX).unsigned_abs();
     let place = index & ((1 << schema) - 1);
     let fraction = FRACTIONS[usize::try_from(place << (8 - schema)).expect("a place is masked to eight bits")];
     let exponent = (index >> schema) + 1;

@@ -1,6 +1,10 @@
 //! Warnings and infos: what a query says besides its value. Source: Prometheus `util/annotations`.
 
+mod histograms;
+
 use std::collections::HashMap;
+
+pub(crate) use histograms::HistogramOperation;
 
 use super::format::{go_g, go_g2, go_quote};
 use crate::ast::Pos;
@@ -196,15 +200,6 @@ impl Annotations {
                 "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got \
                  {found}: {name}"
             ),
-        );
-    }
-
-    /// An operator that floats do not have.
-    pub(crate) fn incompatible_floats(&mut self, pos: Pos, operator: &str) {
-        let quoted = go_quote(operator);
-        self.info(
-            pos,
-            format!("incompatible sample types encountered for binary operator {quoted}: float {operator} float"),
         );
     }
 

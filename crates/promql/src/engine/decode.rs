@@ -1,12 +1,15 @@
 //! The samples of one series out of its chunks.
 
+mod histograms;
+
 use model::{TimeRange, join_values};
 use storage::{Chunk, ChunkEncoding, Series};
 
 use super::column::{NORMAL_NAN, is_absent};
-use super::error::{Feature, QueryError};
+use super::error::QueryError;
 use super::limits::Ticker;
-use super::window::Samples;
+use super::window::{HistSamples, Samples};
+use histograms::DecodedHists;
 
 /// The samples of a series at hand; buffers are kept from series to series.
 #[derive(Debug, Default)]
@@ -20,28 +23,40 @@ pub(crate) struct Decoded {
     clean_ts: Vec<i64>,
     clean_values: Vec<f64>,
     has_markers: bool,
+    hists: DecodedHists,
 }
 
 impl Decoded {
-    /// Decodes the chunks of `series` that overlap `range`; returns how many samples were decoded.
-    pub(crate) fn fill(&mut self, series: &Series, range: TimeRange, ticker: &mut Ticker) -> Result<usize, QueryError> {
+    /// Decodes the chunks of `series` that overlap `range`; returns how many samples were decoded. `wants_stats`: counts and sums
+    /// of histograms will be asked for.
+    pub(crate) fn fill(
+        &mut self,
+        series: &Series,
+        range: TimeRange,
+        wants_stats: bool,
+        ticker: &mut Ticker,
+    ) -> Result<usize, QueryError> {
         self.ts.clear();
         self.values.clear();
+        self.hists.clear();
         let mut in_order = true;
         for chunk in &series.chunks {
             if chunk.maxt < range.mint || chunk.mint >= range.maxt {
                 continue;
             }
             let before = self.ts.last().copied();
+            let start = self.ts.len();
             let n = self.append(series, chunk)?;
-            in_order &= before.is_none_or(|last| self.ts.get(self.ts.len() - n).is_none_or(|first| last < *first));
+            in_order &= before.is_none_or(|last| self.ts.get(start).is_none_or(|first| last < *first));
             ticker.tick(n)?;
         }
-        let decoded = self.ts.len();
+        let decoded = self.ts.len() + self.hists.ts.len();
         in_order &= self.ts.windows(2).fold(true, |ok, pair| ok & (pair[0] < pair[1]));
         if !in_order {
             self.join();
         }
+        self.hists.settle(range, wants_stats);
+        self.drop_floats_beside_hists();
         self.from = self.ts.partition_point(|t| *t < range.mint.0);
         self.to = self.ts.partition_point(|t| *t < range.maxt.0).max(self.from);
         self.find_nans();
@@ -50,17 +65,40 @@ impl Decoded {
 
     /// Number of samples in the range.
     pub(crate) fn len(&self) -> usize {
-        self.to - self.from
+        self.to - self.from + self.hists.ts.len()
     }
 
     fn append(&mut self, series: &Series, chunk: &Chunk) -> Result<usize, QueryError> {
-        match chunk.encoding {
-            ChunkEncoding::Xor => chunkenc::decode_xor(&chunk.data, &mut self.ts, &mut self.values)
-                .map_err(|source| QueryError::Corrupt { labels: series.labels.clone(), mint: chunk.mint, source }),
-            ChunkEncoding::Histogram | ChunkEncoding::FloatHistogram => {
-                Err(QueryError::Unsupported(Feature::NativeHistograms))
+        let corrupt = |source| QueryError::Corrupt { labels: series.labels.clone(), mint: chunk.mint, source };
+        let is_float = match chunk.encoding {
+            ChunkEncoding::Xor => {
+                return chunkenc::decode_xor(&chunk.data, &mut self.ts, &mut self.values).map_err(corrupt);
             }
+            ChunkEncoding::Histogram => false,
+            ChunkEncoding::FloatHistogram => true,
+        };
+        let mut n = 0;
+        for sample in chunkenc::HistogramSamples::new(is_float, &chunk.data) {
+            let (at, h) = sample.map_err(corrupt)?;
+            self.hists.push(at, h);
+            n += 1;
         }
+        Ok(n)
+    }
+
+    /// Where a time has a float and a histogram, the histogram stays, unless it is a staleness marker.
+    fn drop_floats_beside_hists(&mut self) {
+        if self.hists.ts.is_empty() || self.ts.is_empty() {
+            return;
+        }
+        let hists = self.hists.with_markers(false);
+        let beside = |t: i64, v: f64| {
+            let h = hists.ts.binary_search(&t).ok().map(|at| &hists.hists[at]);
+            h.is_some_and(|h| !h.is_stale() || model::is_stale(v))
+        };
+        let kept = |(t, v): &(i64, f64)| !beside(*t, *v);
+        let samples = self.ts.drain(..).zip(self.values.drain(..)).filter(kept).collect::<Vec<_>>();
+        (self.ts, self.values) = samples.into_iter().unzip();
     }
 
     /// Orders samples of overlapping chunks; of two with one timestamp `join_values` decides.
@@ -109,6 +147,16 @@ impl Decoded {
     pub(crate) fn with_markers(&self) -> (Samples<'_>, bool) {
         let samples = Samples { ts: &self.ts[self.from..self.to], values: &self.values[self.from..self.to] };
         (samples, self.has_markers)
+    }
+
+    /// Histograms, staleness markers included.
+    pub(crate) fn hists_with_markers(&self, stats_only: bool) -> HistSamples<'_> {
+        self.hists.with_markers(stats_only)
+    }
+
+    /// Histograms without staleness markers.
+    pub(crate) fn hists(&self, stats_only: bool) -> HistSamples<'_> {
+        self.hists.without_markers(stats_only)
     }
 
     /// The samples without staleness markers.

@@ -8,8 +8,6 @@ use super::format::go_g;
 /// A part of the language that this version parses and does not evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
-    /// Native histogram samples.
-    NativeHistograms,
     /// `anchored` and `smoothed`.
     ExtendedRangeSelectors,
     /// `fill`, `fill_left`, `fill_right`.
@@ -24,7 +22,6 @@ impl Feature {
     /// In words.
     pub fn as_str(self) -> &'static str {
         match self {
-            Feature::NativeHistograms => "native histograms",
             Feature::ExtendedRangeSelectors => "extended range selectors (anchored, smoothed)",
             Feature::FillModifiers => "fill modifiers",
             Feature::Info => "info()",

@@ -6,6 +6,7 @@ use model::Labels;
 use regexp::Regexp;
 
 use super::column::Grid;
+use super::histogram::HistogramStat;
 use super::math::{Keep, MathFn};
 use super::row::Uniqueness;
 use super::time::TimeFn;
@@ -103,9 +104,7 @@ pub(crate) enum MapOp {
     /// `clamp(v, min, max)`
     Clamp { min: Scalar, max: Scalar },
     /// `v op s`, or `s op v`.
-    Scalar { op: BinaryOp, keep: Keep, scalar: Scalar, scalar_first: bool },
-    /// A trim operator between floats: removes everything, with an info.
-    TrimFloats { op: BinaryOp, pos: Pos },
+    Scalar { op: BinaryOp, keep: Keep, scalar: Scalar, scalar_first: bool, pos: Pos },
     /// A function of the calendar.
     Time(TimeFn),
     /// `timestamp(v)` of anything but a selector: the time of the step.
@@ -121,8 +120,10 @@ pub(crate) enum MapOp {
     Repeat(usize),
     /// `limit_ratio`
     LimitRatio(Scalar),
-    /// Functions of native histograms: floats have no result.
-    NoFloats,
+    /// A number of each native histogram: floats have no result.
+    HistogramStat(HistogramStat),
+    /// Only floats stay.
+    FloatsOnly,
 }
 
 impl MapOp {
@@ -134,13 +135,13 @@ impl MapOp {
             MapOp::Subquery { call, .. } => call.is_ready(),
             MapOp::Negate
             | MapOp::Math(_)
-            | MapOp::TrimFloats { .. }
             | MapOp::Time(_)
             | MapOp::StepTime
             | MapOp::LabelReplace(_)
             | MapOp::LabelJoin(_)
             | MapOp::Repeat(_)
-            | MapOp::NoFloats => true,
+            | MapOp::HistogramStat(_)
+            | MapOp::FloatsOnly => true,
         }
     }
 }
@@ -190,9 +191,9 @@ pub(crate) enum SinkSpec {
     /// Samples of the window are kept: `x[5m]` as the whole query.
     Points(WindowSpec),
     /// One row per group.
-    Aggregate { op: AggregateOp, groups: Groups, param: Scalar },
+    Aggregate { op: AggregateOp, groups: Groups, param: Scalar, pos: Pos },
     /// Some rows of each group at each step.
-    TopK { op: AggregateOp, groups: Groups, k: Scalar },
+    TopK { op: AggregateOp, groups: Groups, k: Scalar, pos: Pos },
     /// One row per group and value.
     CountValues { groups: Groups, label: String },
     /// 1 where no row has a value.
@@ -216,6 +217,8 @@ pub(crate) struct Pipeline {
     pub(crate) repeat: u64,
     /// Whether its samples count as seen (within subqueries those of the subquery's points do).
     pub(crate) counts: bool,
+    /// Whether only counts and sums of histograms are looked at.
+    pub(crate) stats_only: bool,
 }
 
 impl Pipeline {
@@ -273,17 +276,19 @@ pub(crate) struct BinaryNode {
     pub(crate) pos: Pos,
 }
 
-/// A function of classic histograms.
+/// A function of classic and native histograms.
 #[derive(Clone, Debug)]
 pub(crate) struct HistogramNode {
     pub(crate) function: HistogramFn,
     pub(crate) input: Node,
     pub(crate) grid: Grid,
-    /// The vector, to which annotations point.
+    /// The vector, to which annotations of classic histograms point.
     pub(crate) pos: Pos,
+    /// The first argument, to which those of native histograms point.
+    pub(crate) first_pos: Pos,
 }
 
-/// The functions of classic histograms.
+/// The functions of classic and native histograms.
 #[derive(Clone, Debug)]
 pub(crate) enum HistogramFn {
     /// `histogram_quantile(φ, v)`

@@ -51,6 +51,10 @@ struct Scope {
     repeat: u64,
     /// Whether samples of its selectors count as seen.
     counts: bool,
+    /// Whether it is an argument of a function that looks at counts and sums of histograms only.
+    within_stats: bool,
+    /// Whether something around it needs whole histograms.
+    needs_buckets: bool,
 }
 
 struct Planner<'a> {
@@ -82,7 +86,7 @@ pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryEr
 
 impl Planner<'_> {
     fn root(&mut self, expr: &Expr, grid: Grid, is_instant: bool) -> Result<Root, QueryError> {
-        let scope = Scope { repeat: 1, counts: true };
+        let scope = Scope { repeat: 1, counts: true, within_stats: false, needs_buckets: false };
         let not_for_range = |found| Err(QueryError::NotForRangeQuery { found });
         match (expr.value_type(), &expr.kind) {
             (ValueType::String, ExprKind::String(_)) if !is_instant => not_for_range("string"),
@@ -102,12 +106,13 @@ impl Planner<'_> {
                     sink: SinkSpec::Points(spec),
                     repeat: 1,
                     counts: true,
+                    stats_only: false,
                 };
                 Ok(Root::Points(self.register(pipeline)))
             }
             (ValueType::Matrix, ExprKind::Subquery(subquery)) => {
                 let (inner, _) = self.subquery_windows(subquery, grid)?;
-                let built = self.vector(&subquery.expr, inner, scope)?;
+                let built = self.vector(&subquery.expr, inner, Scope { needs_buckets: true, ..scope })?;
                 let node = self.close(built);
                 Ok(Root::Subquery { node, grid: inner })
             }
@@ -148,7 +153,7 @@ impl Planner<'_> {
     fn vector_each(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         match &expr.kind {
             ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Value),
-            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid, scope),
+            ExprKind::Aggregate(aggregate) => self.aggregate(expr, aggregate, grid, scope),
             ExprKind::Binary(binary) if binary.matching.is_some() => self.join(expr, binary, grid, scope),
             ExprKind::Binary(binary) => self.binary(expr, binary, grid, scope),
             ExprKind::Call(call) => self.call(expr, call, grid, scope),
@@ -231,6 +236,7 @@ impl Planner<'_> {
             sink: SinkSpec::Collect,
             repeat: scope.repeat,
             counts: scope.counts,
+            stats_only: scope.within_stats && !scope.needs_buckets,
         };
         if pipeline.source.is_ready() {
             return Built { kind: BuiltKind::Stream(Box::new(pipeline)), grid, names_vary };
@@ -331,7 +337,7 @@ impl Planner<'_> {
     }
 
     #[inline(never)]
-    fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+    fn aggregate(&mut self, expr: &Expr, aggregate: &Aggregate, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let input = unparen(&aggregate.expr);
         let mut names = aggregate.grouping.labels.clone();
         names.sort_unstable();
@@ -361,13 +367,15 @@ impl Planner<'_> {
         let op = aggregate.op;
         let (built, warning) = if selects_rows(op) {
             let warning = Warning::Count(number.clone());
-            (self.reduce(built, SinkSpec::TopK { op, groups, k: number }, names_vary), Some(warning))
+            let spec = SinkSpec::TopK { op, groups, k: number, pos: expr.pos };
+            (self.reduce(built, spec, names_vary), Some(warning))
         } else if op == AggregateOp::LimitRatio {
             let warning = Warning::Ratio(number.clone(), param_pos);
             (self.map(built, MapOp::LimitRatio(number), grid, Changes::Nothing), Some(warning))
         } else {
             let warning = (op == AggregateOp::Quantile).then(|| Warning::Quantile(number.clone(), param_pos));
-            (self.reduce(built, SinkSpec::Aggregate { op, groups, param: number }, by_name), warning)
+            let spec = SinkSpec::Aggregate { op, groups, param: number, pos: aggregate.expr.pos };
+            (self.reduce(built, spec, by_name), warning)
         };
         Ok(self.with_warning(built, warning))
     }
@@ -390,11 +398,9 @@ impl Planner<'_> {
             (true, false) => (rhs, lhs, true),
             (false, true) => (lhs, rhs, false),
         };
+        let scope = Scope { needs_buckets: scope.needs_buckets || math::is_trim(op), ..scope };
         let scalar = self.scalar(number, grid, scope)?;
         let built = self.vector(vector, grid, scope)?;
-        if math::is_trim(op) {
-            return Ok(self.map(built, MapOp::TrimFloats { op, pos: expr.pos }, grid, Changes::Nothing));
-        }
         let keep = match (math::is_comparison(op), binary.return_bool, scalar_first) {
             (false, _, _) => Keep::Result,
             (true, true, _) => Keep::Bool,
@@ -402,7 +408,7 @@ impl Planner<'_> {
             (true, false, true) => Keep::Right,
         };
         let changes = if math::is_arithmetic(op) || binary.return_bool { Changes::DropsName } else { Changes::Nothing };
-        Ok(self.map(built, MapOp::Scalar { op, keep, scalar, scalar_first }, grid, changes))
+        Ok(self.map(built, MapOp::Scalar { op, keep, scalar, scalar_first, pos: expr.pos }, grid, changes))
     }
 
     #[inline(never)]
@@ -411,6 +417,7 @@ impl Planner<'_> {
         if binary.matching.as_ref().is_some_and(fills) {
             return Err(QueryError::Unsupported(Feature::FillModifiers));
         }
+        let scope = Scope { needs_buckets: scope.needs_buckets || math::is_trim(binary.op), ..scope };
         let lhs = self.vector_node(&binary.lhs, grid, scope)?;
         let rhs = self.vector_node(&binary.rhs, grid, scope)?;
         let kind = BuiltKind::Node(join_of(expr, binary, lhs, rhs, grid));

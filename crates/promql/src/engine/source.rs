@@ -1,14 +1,18 @@
 //! From the samples of a series to its column: what a selector or a function of its windows gives at each step.
 
+use std::sync::Arc;
+
 use super::annotations::Annotations;
-use super::column::{ABSENT, Grid, is_absent, secs};
+use super::column::{ABSENT, Grid, any_present, is_absent, secs};
 use super::decode::Decoded;
 use super::error::QueryError;
+use super::hists::{Hists, View, weight};
 use super::limits::Ticker;
 use super::load::Count;
+use super::map::Work;
 use super::node::{Source, WindowCall};
 use super::row::Key;
-use super::window::{self, Call, Number, Samples, Scratch, WindowEnd, Windows};
+use super::window::{self, Call, HistSamples, Histograms, Number, Samples, Scratch, WindowEnd, Windows};
 
 /// What the operations of one thread share.
 pub(crate) struct Env<'a> {
@@ -23,6 +27,7 @@ pub(crate) struct Env<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     windows: Windows,
+    hist_windows: Windows,
     scratch: Scratch,
     pub(crate) ts: Vec<i64>,
     pub(crate) values: Vec<f64>,
@@ -39,34 +44,83 @@ pub(crate) struct Looked {
     pub(crate) out: Count,
 }
 
-/// Fills `column` from the samples of a series; false where nothing came of them.
+/// Fills the column of `work` from the samples of a series; false where nothing came of them.
 pub(crate) fn run(
     source: &Source,
-    decoded: &Decoded,
+    (decoded, stats_only): (&Decoded, bool),
     grid: Grid,
-    key: &mut Key,
-    column: &mut Vec<f64>,
+    work: &mut Work,
     env: &mut Env<'_>,
 ) -> Result<(bool, Looked), QueryError> {
     // What is left of the last series is overwritten.
-    column.resize(grid.count, ABSENT);
-    match source {
-        Source::Instant { end, lookback } => {
-            let (samples, has_markers) = decoded.with_markers();
-            let seen = instant(samples, has_markers, grid, *end, *lookback, column, |s, at| s.values[at]);
-            Ok((seen > 0, looked_at(seen, column)))
+    work.column.resize(grid.count, ABSENT);
+    work.hists.clear();
+    let (end, lookback, is_timestamp) = match source {
+        Source::Instant { end, lookback } => (*end, *lookback, false),
+        Source::Timestamp { end, lookback } => (*end, *lookback, true),
+        Source::Window(call) => {
+            let input = Input { floats: decoded.without_markers(), hists: decoded.hists(stats_only) };
+            let Work { key, column, hists, .. } = work;
+            return windows(call, input, grid, key, Out { column, hists }, env);
         }
-        Source::Timestamp { end, lookback } => {
-            let (samples, has_markers) = decoded.with_markers();
-            let seen = instant(samples, has_markers, grid, *end, *lookback, column, |s, at| secs(s.ts[at]));
-            key.drop_name = true;
-            Ok((seen > 0, looked_at(seen, column)))
-        }
-        Source::Window(call) => windows(call, decoded.without_markers(), grid, key, column, env),
+    };
+    work.key.drop_name |= is_timestamp;
+    let (samples, has_markers) = decoded.with_markers();
+    let hists = decoded.hists_with_markers(stats_only);
+    let column = &mut work.column;
+    if !hists.ts.is_empty() {
+        let seen = mixed_instant(samples, hists, grid, (end, lookback, is_timestamp), work);
+        let out = Count::of(work.view(), 0);
+        return Ok((seen > 0, Looked { seen, read: seen, out }));
     }
+    let seen = if is_timestamp {
+        instant(samples, has_markers, grid, end, lookback, column, |s, at| secs(s.ts[at]))
+    } else {
+        instant(samples, has_markers, grid, end, lookback, column, |s, at| s.values[at])
+    };
+    Ok((seen > 0, looked_at(seen, column)))
 }
 
-/// What an instant selector looked at.
+/// As [`instant`], of a series with histograms; returns for how many samples what was seen counts.
+fn mixed_instant(
+    floats: Samples<'_>,
+    hists: HistSamples<'_>,
+    grid: Grid,
+    (end, lookback, is_timestamp): (WindowEnd, i64, bool),
+    work: &mut Work,
+) -> u64 {
+    let (mut float, mut hist, mut seen) = (0, 0, 0);
+    for i in 0..grid.count {
+        work.column[i] = ABSENT;
+        let t = end.of(grid.at(i));
+        let is_before = |at: Option<&i64>| at.is_some_and(|at| *at <= t);
+        while is_before(floats.ts.get(float)) {
+            float += 1;
+        }
+        while is_before(hists.ts.get(hist)) {
+            hist += 1;
+        }
+        let newest_float = float.checked_sub(1).map(|at| (floats.ts[at], at));
+        let newest_hist = hist.checked_sub(1).map(|at| (hists.ts[at], at));
+        let is_hist = newest_hist.map(|(t, _)| t) > newest_float.map(|(t, _)| t);
+        let Some((newest, at)) = (if is_hist { newest_hist } else { newest_float }) else { continue };
+        let has_ended = if is_hist { hists.hists[at].is_stale() } else { model::is_stale(floats.values[at]) };
+        if newest <= t.saturating_sub(lookback) || has_ended {
+            continue;
+        }
+        seen += if is_hist { weight(&hists.hists[at]) as u64 } else { 1 };
+        if is_timestamp {
+            work.column[i] = secs(newest);
+        } else if is_hist {
+            work.hists.set(i, grid.count, Arc::clone(&hists.hists[at]));
+        } else {
+            work.column[i] = floats.values[at];
+        }
+    }
+    seen
+}
+
+/// What an instant selector of floats looked at.
 fn looked_at(seen: u64, column: &[f64]) -> Looked {
     let last = u64::from(column.last().is_some_and(|v| !is_absent(*v)));
     Looked { seen, read: seen, out: Count { points: seen, last, window: 0 } }
@@ -108,22 +162,42 @@ fn instant(
     seen
 }
 
+/// The samples that windows are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) floats: Samples<'a>,
+    pub(crate) hists: HistSamples<'a>,
+}
+
+/// The column that is made of them.
+pub(crate) struct Out<'a> {
+    pub(crate) column: &'a mut Vec<f64>,
+    pub(crate) hists: &'a mut Hists,
+}
+
 /// A function of the windows of a series or of the points of a subquery.
 pub(crate) fn windows(
     call: &WindowCall,
-    samples: Samples<'_>,
+    input: Input<'_>,
     grid: Grid,
     key: &mut Key,
-    column: &mut Vec<f64>,
+    out: Out<'_>,
     env: &mut Env<'_>,
 ) -> Result<(bool, Looked), QueryError> {
-    if samples.ts.is_empty() {
+    let samples = input.floats;
+    out.hists.clear();
+    if samples.ts.is_empty() && input.hists.ts.is_empty() {
         return Ok((false, Looked::default()));
     }
+    let Out { column, hists } = out;
     column.resize(grid.count, ABSENT);
-    let Buffers { windows, scratch, .. } = &mut *env.buffers;
+    let Buffers { windows, hist_windows, scratch, .. } = &mut *env.buffers;
     windows.find(samples.ts, grid, call.spec);
-    let totals = windows.totals(grid, call.spec);
+    let mut totals = windows.totals(grid, call.spec);
+    if !input.hists.ts.is_empty() {
+        hist_windows.find(input.hists.ts, grid, call.spec);
+        totals = totals.and(hist_windows.weights(input.hists.hists, grid, call.spec));
+    }
     if totals.seen == 0 {
         return Ok((false, Looked::default()));
     }
@@ -131,13 +205,19 @@ pub(crate) fn windows(
     let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
     env.ticker.tick(grid.count + samples.ts.len())?;
     window::run(call.function, &arguments, column, scratch, env.ticker)?;
-    let out = Count::of(column, totals.fuller);
-    let any = out.points > 0;
-    if any {
+    if !input.hists.ts.is_empty() {
+        let is_unnamed = key.drop_name && !env.delayed;
+        let name = if is_unnamed { "" } else { key.labels.metric_name().unwrap_or("") };
+        let what = Histograms { floats: &arguments, hists: input.hists, windows: hist_windows, pos: call.pos, name };
+        what.run(call.function, column, hists, env.annotations, env.ticker)?;
+    }
+    let view = View { values: column, hists };
+    let out = Count::of(view, totals.fuller);
+    if any_present(column) {
         annotate(call, key, numbers[0], column, env);
     }
     key.drop_name |= !call.function.keeps_name();
-    Ok((any, Looked { seen: totals.seen, read: totals.read, out }))
+    Ok((out.points > 0, Looked { seen: totals.seen, read: totals.read, out }))
 }
 
 /// Says what is odd about the arguments of a function that gave something.

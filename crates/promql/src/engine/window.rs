@@ -4,11 +4,18 @@
 //! looking at each window anew: sums by prefix sums in double-double arithmetic, extremes by a queue, counts by prefix counts.
 
 mod function;
+mod histograms;
 
 pub(crate) use function::WindowFn;
+pub(crate) use histograms::{HistSamples, HistogramMean, Histograms};
+
+use std::sync::Arc;
+
+use model::FloatHistogram;
 
 use super::column::{ABSENT, Grid, NORMAL_NAN, float, secs};
 use super::error::QueryError;
+use super::hists::weight;
 use super::limits::Ticker;
 use super::math::{kahan, quantile};
 use super::{lanes, rate, regression};
@@ -65,6 +72,13 @@ pub(crate) struct Totals {
     pub(crate) fuller: u64,
 }
 
+impl Totals {
+    /// Of both together.
+    pub(crate) fn and(self, other: Totals) -> Totals {
+        Totals { seen: self.seen + other.seen, read: self.read + other.read, fuller: self.fuller + other.fuller }
+    }
+}
+
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
@@ -116,6 +130,31 @@ impl Windows {
             WindowEnd::Before(_) => totals.seen,
         };
         totals
+    }
+
+    /// As [`Windows::totals`], of histograms by their weight.
+    pub(crate) fn weights(&self, hists: &[Arc<FloatHistogram>], grid: Grid, spec: WindowSpec) -> Totals {
+        let mut sums = Vec::with_capacity(hists.len() + 1);
+        let mut sum = 0;
+        sums.push(sum);
+        for h in hists {
+            sum += weight(h) as u64;
+            sums.push(sum);
+        }
+        let of = |lo: usize, hi: usize| sums[hi] - sums[lo];
+        let of_step = |i: usize| of(self.at(i).0, self.at(i).1);
+        let steps = self.lo.len();
+        if steps == 0 {
+            return Totals::default();
+        }
+        let seen = (0..steps).map(of_step).sum();
+        let fuller = of_step(0).max(of_step(steps - 1));
+        let read = match spec.end {
+            WindowEnd::At(_) => of_step(0),
+            WindowEnd::Before(_) if spec.range >= grid.step => of(self.at(0).0, self.at(steps - 1).1),
+            WindowEnd::Before(_) => seen,
+        };
+        Totals { seen, read, fuller }
     }
 
     #[inline(always)]

@@ -46,6 +46,14 @@ pub enum ScriptError {
         #[source]
         source: DurationError,
     },
+    /// Classic histograms that are none.
+    #[error("line {line}: {problem}")]
+    Load {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
     /// An `expect` line that says nothing.
     #[error("line {line}: invalid expect statement {text:?}")]
     Expect {
@@ -67,6 +75,7 @@ pub(super) enum Command {
 /// `load`
 #[derive(Debug)]
 pub(super) struct Load {
+    pub(super) line: usize,
     pub(super) step_ms: i64,
     /// Buckets also become native histograms.
     pub(super) with_nhcb: bool,
@@ -198,9 +207,17 @@ fn duration_ms(line: usize, text: &str) -> Result<i64, ScriptError> {
 }
 
 fn series(line: usize, text: &str) -> Result<SeriesDesc, ScriptError> {
-    // The sums of native histograms are not looked at: what has them is left out.
-    let combine = |a: &FloatHistogram, _: &FloatHistogram, _: Sign| -> Result<FloatHistogram, String> { Ok(a.clone()) };
     parse_series_desc(text, &combine).map_err(|source| ScriptError::Series { line, source })
+}
+
+/// Histograms that are described as one and what is added to it.
+fn combine(a: &FloatHistogram, b: &FloatHistogram, sign: Sign) -> Result<FloatHistogram, String> {
+    let mut h = a.clone();
+    let combined = match sign {
+        Sign::Plus => h.add(b),
+        Sign::Minus => h.sub(b),
+    };
+    combined.map(|_| h).map_err(|e| e.to_string())
 }
 
 fn parse_load(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Load, ScriptError> {
@@ -223,7 +240,7 @@ fn parse_load(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Load, Sc
         all.push(LoadedSeries { desc: series(line, text)?, has_start_times });
         has_start_times = false;
     }
-    Ok(Load { step_ms, with_nhcb, series: all })
+    Ok(Load { line, step_ms, with_nhcb, series: all })
 }
 
 fn parse_eval(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Eval, ScriptError> {

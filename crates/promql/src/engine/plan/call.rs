@@ -8,6 +8,7 @@ use super::{Built, BuiltKind, Changes, Instant, Planner, Scope, absent_labels, w
 use crate::ast::{Call, Expr, ExprKind, Pos};
 use crate::engine::column::Grid;
 use crate::engine::error::{Feature, QueryError};
+use crate::engine::histogram::HistogramStat;
 use crate::engine::invariant::unparen;
 use crate::engine::math::MathFn;
 use crate::engine::node::{
@@ -38,6 +39,10 @@ impl Planner<'_> {
         }
         if let Some(function) = MathFn::of_name(call.function) {
             return self.map_first(call, MapOp::Math(function), grid, scope);
+        }
+        if let Some(stat) = HistogramStat::of_name(call.function) {
+            let scope = Scope { within_stats: scope.within_stats || stat.needs_no_buckets(), ..scope };
+            return self.map_first(call, MapOp::HistogramStat(stat), grid, scope);
         }
         if let Some(function) = TimeFn::of_name(call.function) {
             if !call.args.is_empty() {
@@ -96,22 +101,19 @@ impl Planner<'_> {
             }
             "histogram_quantile" => {
                 let q = self.scalar(arg(call, 0)?, grid, scope)?;
-                self.histogram(HistogramFn::Quantile(q, arg(call, 0)?.pos), arg(call, 1)?, grid, scope)
+                self.histogram(call, HistogramFn::Quantile(q, arg(call, 0)?.pos), arg(call, 1)?, grid, scope)
             }
             "histogram_fraction" => {
                 let lower = self.scalar(arg(call, 0)?, grid, scope)?;
                 let upper = self.scalar(arg(call, 1)?, grid, scope)?;
-                self.histogram(HistogramFn::Fraction(lower, upper), arg(call, 2)?, grid, scope)
+                self.histogram(call, HistogramFn::Fraction(lower, upper), arg(call, 2)?, grid, scope)
             }
             "histogram_quantiles" => {
                 let label = text(call, 1)?.to_owned();
                 let qs: Result<Vec<_>, QueryError> = (2..call.args.len())
                     .map(|at| Ok((self.scalar(arg(call, at)?, grid, scope)?, arg(call, at)?.pos)))
                     .collect();
-                self.histogram(HistogramFn::Quantiles(label, qs?), arg(call, 0)?, grid, scope)
-            }
-            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
-                self.map_first(call, MapOp::NoFloats, grid, scope)
+                self.histogram(call, HistogramFn::Quantiles(label, qs?), arg(call, 0)?, grid, scope)
             }
             "info" => Err(QueryError::Unsupported(Feature::Info)),
             "start_timestamp" => Err(QueryError::Unsupported(Feature::StartTimestamps)),
@@ -157,7 +159,7 @@ impl Planner<'_> {
             }
             ExprKind::Subquery(subquery) => {
                 let (from, spec) = self.subquery_windows(subquery, grid)?;
-                let inner = self.vector(&subquery.expr, from, Scope { counts: false, ..scope })?;
+                let inner = self.vector(&subquery.expr, from, Scope { counts: false, needs_buckets: true, ..scope })?;
                 let repeat = if scope.counts { scope.repeat } else { 0 };
                 let op = MapOp::Subquery { call: WindowCall { function, spec, numbers, pos }, from, repeat };
                 (self.map(inner, op, grid, changes()), model::Labels::empty())
@@ -230,7 +232,10 @@ impl Planner<'_> {
         grid: Grid,
         scope: Scope,
     ) -> Result<Built, QueryError> {
-        let built = self.vector(arg(call, 0)?, grid, scope)?;
+        let mut built = self.vector(arg(call, 0)?, grid, scope)?;
+        if matches!(by, SortBy::Value) {
+            built = self.map(built, MapOp::FloatsOnly, grid, Changes::Nothing);
+        }
         if !grid.is_instant {
             return Ok(self.with_warning(built, Some(Warning::Sort(expr.pos))));
         }
@@ -243,15 +248,16 @@ impl Planner<'_> {
     #[inline(never)]
     fn histogram(
         &mut self,
+        call: &Call,
         function: HistogramFn,
         vector: &Expr,
         grid: Grid,
         scope: Scope,
     ) -> Result<Built, QueryError> {
-        let pos = vector.pos;
-        let built = self.vector(vector, grid, scope)?;
+        let (pos, first_pos) = (vector.pos, arg(call, 0)?.pos);
+        let built = self.vector(vector, grid, Scope { needs_buckets: true, ..scope })?;
         let input = self.close(built);
-        Ok(node(Node::Histogram(Box::new(HistogramNode { function, input, grid, pos })), grid))
+        Ok(node(Node::Histogram(Box::new(HistogramNode { function, input, grid, pos, first_pos })), grid))
     }
 }
 

@@ -1,0 +1,151 @@
+//! Native histograms with integer counts, whose buckets are differences. Source: Prometheus `model/histogram/histogram.go`.
+//!
+//! This is what clients send and what a chunk of integer histograms holds; queries calculate with [`FloatHistogram`].
+
+use crate::{CounterResetHint, FloatHistogram, HistogramError, Span, is_stale, reduce_resolution};
+
+/// The schema of histograms whose buckets have bounds of their own ("NHCB").
+pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
+/// The finest resolution that is stored; what comes in finer (up to [`SCHEMA_RESERVED_MAX`]) is reduced to it.
+pub const SCHEMA_MAX: i32 = 8;
+/// The coarsest resolution that is stored.
+pub const SCHEMA_MIN: i32 = -4;
+/// The finest resolution that is understood.
+pub const SCHEMA_RESERVED_MAX: i32 = 52;
+/// The coarsest resolution that is known to the formats, though not taken.
+pub const SCHEMA_RESERVED_MIN: i32 = -9;
+
+/// A native histogram sample with integer counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// See [`CounterResetHint`].
+    pub counter_reset_hint: CounterResetHint,
+    /// -4..=8: exponential buckets of base `2^(2^-schema)`; [`CUSTOM_BUCKETS_SCHEMA`]: custom buckets.
+    pub schema: i32,
+    /// Width of the zero bucket.
+    pub zero_threshold: f64,
+    /// Observations in the zero bucket.
+    pub zero_count: u64,
+    /// All observations.
+    pub count: u64,
+    /// Sum of observations; holds the staleness marker.
+    pub sum: f64,
+    /// Spans of the positive buckets.
+    pub positive_spans: Vec<Span>,
+    /// Spans of the negative buckets.
+    pub negative_spans: Vec<Span>,
+    /// Counts of the positive buckets: the first as it is, each other as the difference to the one before.
+    pub positive_buckets: Vec<i64>,
+    /// Counts of the negative buckets, likewise.
+    pub negative_buckets: Vec<i64>,
+    /// Upper bounds, for custom buckets only.
+    pub custom_values: Vec<f64>,
+}
+
+impl Histogram {
+    /// What stands for the end of a series: a marker as the sum, and nothing else.
+    pub fn stale() -> Histogram {
+        Histogram { sum: crate::stale_nan(), ..Histogram::default() }
+    }
+
+    /// Whether this marks the end of a series.
+    pub fn is_stale(&self) -> bool {
+        is_stale(self.sum)
+    }
+
+    /// Whether the buckets have bounds of their own.
+    pub fn uses_custom_buckets(&self) -> bool {
+        self.schema == CUSTOM_BUCKETS_SCHEMA
+    }
+
+    /// The same with float counts.
+    pub fn to_float(&self) -> FloatHistogram {
+        let custom = self.uses_custom_buckets();
+        FloatHistogram {
+            counter_reset_hint: self.counter_reset_hint,
+            schema: self.schema,
+            zero_threshold: if custom { 0.0 } else { self.zero_threshold },
+            zero_count: if custom { 0.0 } else { self.zero_count as f64 },
+            count: self.count as f64,
+            sum: self.sum,
+            positive_spans: self.positive_spans.clone(),
+            negative_spans: if custom { Vec::new() } else { self.negative_spans.clone() },
+            positive_buckets: absolute(&self.positive_buckets),
+            negative_buckets: if custom { Vec::new() } else { absolute(&self.negative_buckets) },
+            custom_values: if custom { self.custom_values.clone() } else { Vec::new() },
+        }
+    }
+
+    /// Merges buckets until the resolution is `schema`, which must be a coarser exponential one than that of the histogram.
+    pub fn reduce_resolution(&mut self, schema: i32) -> Result<(), HistogramError> {
+        reduce_resolution(&mut self.positive_spans, &mut self.positive_buckets, self.schema, schema)?;
+        reduce_resolution(&mut self.negative_spans, &mut self.negative_buckets, self.schema, schema)?;
+        self.schema = schema;
+        Ok(())
+    }
+}
+
+/// Float counts from differences, added as floats like upstream's.
+fn absolute(deltas: &[i64]) -> Vec<f64> {
+    let add = |sum: &mut f64, delta: &i64| {
+        *sum += *delta as f64;
+        Some(*sum)
+    };
+    deltas.iter().scan(0.0, add).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(offset: i32, length: u32) -> Span {
+        Span { offset, length }
+    }
+
+    #[test]
+    fn differences_become_counts() {
+        let h = Histogram {
+            counter_reset_hint: CounterResetHint::Gauge,
+            schema: 1,
+            zero_threshold: 0.5,
+            zero_count: 2,
+            count: 19,
+            sum: 18.4,
+            positive_spans: vec![span(0, 2), span(1, 2)],
+            negative_spans: vec![span(-3, 1)],
+            positive_buckets: vec![2, 1, -2, 3],
+            negative_buckets: vec![7],
+            custom_values: vec![],
+        };
+        let f = h.to_float();
+        assert_eq!(f.positive_buckets, [2.0, 3.0, 1.0, 4.0]);
+        assert_eq!(f.negative_buckets, [7.0]);
+        assert_eq!((f.count, f.sum, f.zero_count, f.zero_threshold, f.schema), (19.0, 18.4, 2.0, 0.5, 1));
+        assert_eq!((f.counter_reset_hint, f.positive_spans), (CounterResetHint::Gauge, h.positive_spans));
+    }
+
+    #[test]
+    fn custom_buckets_have_no_zero_bucket_and_no_negative_side() {
+        let h = Histogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            zero_count: 1,
+            zero_threshold: 1.0,
+            negative_buckets: vec![1],
+            negative_spans: vec![span(0, 1)],
+            custom_values: vec![0.5, 1.0],
+            ..Histogram::default()
+        };
+        let expected = FloatHistogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            custom_values: vec![0.5, 1.0],
+            ..FloatHistogram::default()
+        };
+        assert_eq!(h.to_float(), expected);
+    }
+
+    #[test]
+    fn only_the_marker_is_stale() {
+        assert!(Histogram::stale().is_stale());
+        assert!(!Histogram { sum: f64::NAN, ..Histogram::default() }.is_stale());
+    }
+}
