@@ -1,4 +1,4 @@
-//! Prometheus' encoding of float samples in chunks (`EncXOR`), bit by bit as in `tsdb/chunkenc` of Prometheus 3.14.
+//! Prometheus' encodings of float samples in chunks (`EncXOR`, `EncXOR2`), bit by bit as in `tsdb/chunkenc` of Prometheus 3.14.
 //!
 //! A chunk is a big-endian `u16` count followed by a stream of bits, the most significant first. Encoding and decoding only:
 //! files, checksums and limits on chunks belong to the crates that store them. Histogram chunks are not here yet.
@@ -6,9 +6,11 @@
 mod bits;
 mod error;
 mod xor;
+mod xor2;
 
 #[doc(hidden)]
 pub mod fuzzing;
 
 pub use error::DecodeError;
 pub use xor::{SAMPLES_PER_CHUNK_MAX, XorDecoder, XorEncoder, decode_xor};
+pub use xor2::{StartSample, Xor2Decoder, Xor2Encoder, decode_xor2};

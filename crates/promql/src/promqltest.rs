@@ -8,6 +8,7 @@
 mod check;
 mod script;
 mod series;
+mod starts;
 
 use std::collections::BTreeMap;
 

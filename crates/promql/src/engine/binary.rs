@@ -2,6 +2,9 @@
 //!
 //! Source: Prometheus `VectorBinop`, `VectorAnd`, `VectorOr`, `VectorUnless`, `resultMetric` of `promql/engine.go`.
 
+mod fill;
+
+use fill::{Fills, Pair};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use model::{Labels, LabelsBuilder};
@@ -101,6 +104,7 @@ struct Sides {
     many: Vec<Row>,
     many_groups: Vec<usize>,
     one: Vec<Row>,
+    one_groups: Vec<usize>,
     /// Rows of the one side by group.
     one_of: HashMap<usize, Vec<usize>>,
     swapped: bool,
@@ -114,7 +118,7 @@ impl Sides {
         for (at, group) in one_groups.iter().enumerate() {
             one_of.entry(*group).or_default().push(at);
         }
-        Sides { many, many_groups, one, one_of, swapped }
+        Sides { many, many_groups, one, one_groups, one_of, swapped }
     }
 
     /// An error where the one side has two of a group at one step, and the many side has anything there. Named are the first two
@@ -125,8 +129,9 @@ impl Sides {
             return Ok(());
         }
         let labels = |at: usize| &self.one[at].key.labels;
+        let is_filled = node.matching.fill_left.is_some() || node.matching.fill_right.is_some();
         for i in 0..node.grid.count {
-            if !self.many.iter().any(|row| !is_absent(row.values[i])) {
+            if !is_filled && !self.many.iter().any(|row| !is_absent(row.values[i])) {
                 continue;
             }
             let pairs = crowded.iter().filter_map(|rows| {
@@ -147,6 +152,11 @@ impl Sides {
         Ok(())
     }
 
+    /// The rows of the one side in a group.
+    fn ones(&self, group: usize) -> &[usize] {
+        self.one_of.get(&group).map_or(&[], Vec::as_slice)
+    }
+
     fn operate(&self, node: &BinaryNode, join: &mut Join<'_>) -> Result<Vec<Row>, QueryError> {
         let keep = match (node.return_bool, math::is_comparison(node.op)) {
             (true, _) => Keep::Bool,
@@ -162,29 +172,26 @@ impl Sides {
         let mut out = Vec::new();
         let mut made = 0;
         let mut column = vec![ABSENT; node.grid.count];
-        for (many, group) in self.many.iter().zip(&self.many_groups) {
-            let Some(ones) = self.one_of.get(group) else { continue };
-            let is_crowded = crowd[group] > 1 || ones.len() > 1;
-            for one in ones.iter().map(|at| &self.one[*at]) {
-                join.ticker.tick(node.grid.count)?;
-                if math::is_trim(node.op) {
-                    if many.values.iter().zip(&one.values).any(|(a, b)| !is_absent(*a) && !is_absent(*b)) {
-                        join.annotations.incompatible_floats(node.pos, node.op.as_str());
-                    }
-                    continue;
+        let fills = Fills::of(self, node);
+        for Pair { many, one, group } in fills.pairs(self) {
+            join.ticker.tick(node.grid.count)?;
+            if math::is_trim(node.op) {
+                if many.values.iter().zip(&one.values).any(|(a, b)| !is_absent(*a) && !is_absent(*b)) {
+                    join.annotations.incompatible_floats(node.pos, node.op.as_str());
                 }
-                let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
-                if is_crowded {
-                    matches.note(*group, &labels, &many.values, &one.values)?;
-                }
-                let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
-                binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
-                if any_present(&column) {
-                    made += node.grid.count;
-                    join.budget.glance(made)?;
-                    let key = Key { labels, drop_name: node.return_bool && join.delayed };
-                    out.push(Row { key, values: column.as_slice().into() });
-                }
+                continue;
+            }
+            let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
+            if crowd.get(&group).is_some_and(|n| *n > 1) || self.ones(group).len() > 1 {
+                matches.note(group, &labels, &many.values, &one.values)?;
+            }
+            let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
+            binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
+            if any_present(&column) {
+                made += node.grid.count;
+                join.budget.glance(made)?;
+                let key = Key { labels, drop_name: node.return_bool && join.delayed };
+                out.push(Row { key, values: column.as_slice().into() });
             }
         }
         Ok(out)

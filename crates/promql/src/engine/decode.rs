@@ -6,6 +6,7 @@ use storage::{Chunk, ChunkEncoding, Series};
 use super::column::{NORMAL_NAN, is_absent};
 use super::error::{Feature, QueryError};
 use super::limits::Ticker;
+use super::starts::Starts;
 use super::window::Samples;
 
 /// The samples of a series at hand; buffers are kept from series to series.
@@ -13,12 +14,15 @@ use super::window::Samples;
 pub(crate) struct Decoded {
     ts: Vec<i64>,
     values: Vec<f64>,
+    /// Start timestamps, where a chunk has any: then one per sample.
+    starts: Vec<i64>,
     /// Samples `from .. to` lie in the range.
     from: usize,
     to: usize,
     /// The same without staleness markers, where there are any.
     clean_ts: Vec<i64>,
     clean_values: Vec<f64>,
+    clean_starts: Vec<i64>,
     has_markers: bool,
 }
 
@@ -27,6 +31,7 @@ impl Decoded {
     pub(crate) fn fill(&mut self, series: &Series, range: TimeRange, ticker: &mut Ticker) -> Result<usize, QueryError> {
         self.ts.clear();
         self.values.clear();
+        self.starts.clear();
         let mut in_order = true;
         for chunk in &series.chunks {
             if chunk.maxt < range.mint || chunk.mint >= range.maxt {
@@ -38,6 +43,11 @@ impl Decoded {
             ticker.tick(n)?;
         }
         let decoded = self.ts.len();
+        if self.starts.iter().all(|start| *start == 0) {
+            self.starts.clear();
+        } else {
+            self.starts.resize(decoded, 0);
+        }
         in_order &= self.ts.windows(2).fold(true, |ok, pair| ok & (pair[0] < pair[1]));
         if !in_order {
             self.join();
@@ -54,9 +64,13 @@ impl Decoded {
     }
 
     fn append(&mut self, series: &Series, chunk: &Chunk) -> Result<usize, QueryError> {
+        let corrupt = |source| QueryError::Corrupt { labels: series.labels.clone(), mint: chunk.mint, source };
         match chunk.encoding {
-            ChunkEncoding::Xor => chunkenc::decode_xor(&chunk.data, &mut self.ts, &mut self.values)
-                .map_err(|source| QueryError::Corrupt { labels: series.labels.clone(), mint: chunk.mint, source }),
+            ChunkEncoding::Xor => chunkenc::decode_xor(&chunk.data, &mut self.ts, &mut self.values).map_err(corrupt),
+            ChunkEncoding::Xor2 => {
+                self.starts.resize(self.ts.len(), 0);
+                chunkenc::decode_xor2(&chunk.data, &mut self.starts, &mut self.ts, &mut self.values).map_err(corrupt)
+            }
             ChunkEncoding::Histogram | ChunkEncoding::FloatHistogram => {
                 Err(QueryError::Unsupported(Feature::NativeHistograms))
             }
@@ -65,16 +79,37 @@ impl Decoded {
 
     /// Orders samples of overlapping chunks; of two with one timestamp `join_values` decides.
     fn join(&mut self) {
-        let mut samples: Vec<(i64, f64)> = self.ts.iter().copied().zip(self.values.iter().copied()).collect();
-        samples.sort_by_key(|(t, _)| *t);
+        let has_starts = !self.starts.is_empty();
+        let start = |at: usize| self.starts.get(at).copied().unwrap_or(0);
+        let times = self.ts.iter().copied().zip(self.values.iter().copied());
+        let mut samples: Vec<(i64, f64, i64)> = times.enumerate().map(|(at, (t, v))| (t, v, start(at))).collect();
+        samples.sort_by_key(|(t, ..)| *t);
         self.ts.clear();
         self.values.clear();
-        for (t, v) in samples {
+        self.starts.clear();
+        for (t, v, start) in samples {
             match self.values.last_mut() {
-                Some(last) if self.ts.last() == Some(&t) => *last = join_values(*last, v),
+                Some(last) if self.ts.last() == Some(&t) => {
+                    let joined = join_values(*last, v);
+                    if let Some(known) = self.starts.last_mut() {
+                        // The start timestamp is that of the value that stays; of equal values the later start.
+                        let (is_old, is_new) = (joined.to_bits() == last.to_bits(), joined.to_bits() == v.to_bits());
+                        *known = if is_old && is_new {
+                            start.max(*known)
+                        } else if is_new {
+                            start
+                        } else {
+                            *known
+                        };
+                    }
+                    *last = joined;
+                }
                 _ => {
                     self.ts.push(t);
                     self.values.push(v);
+                    if has_starts {
+                        self.starts.push(start);
+                    }
                 }
             }
         }
@@ -96,10 +131,12 @@ impl Decoded {
         if self.has_markers {
             self.clean_ts.clear();
             self.clean_values.clear();
+            self.clean_starts.clear();
             for at in self.from..self.to {
                 if !model::is_stale(self.values[at]) {
                     self.clean_ts.push(self.ts[at]);
                     self.clean_values.push(self.values[at]);
+                    self.clean_starts.extend(self.starts.get(at));
                 }
             }
         }
@@ -109,6 +146,20 @@ impl Decoded {
     pub(crate) fn with_markers(&self) -> (Samples<'_>, bool) {
         let samples = Samples { ts: &self.ts[self.from..self.to], values: &self.values[self.from..self.to] };
         (samples, self.has_markers)
+    }
+
+    /// The start timestamps that belong to [`Decoded::with_markers`], where there are any.
+    pub(crate) fn starts_with_markers(&self) -> Option<Starts<'_>> {
+        (!self.starts.is_empty()).then(|| &self.starts[self.from..self.to])
+    }
+
+    /// The start timestamps that belong to [`Decoded::without_markers`], where there are any.
+    pub(crate) fn starts(&self) -> Option<Starts<'_>> {
+        match (self.starts.is_empty(), self.has_markers) {
+            (true, _) => None,
+            (false, true) => Some(&self.clean_starts),
+            (false, false) => self.starts_with_markers(),
+        }
     }
 
     /// The samples without staleness markers.

@@ -58,7 +58,11 @@ impl Load {
         let load = Load::done(out, out.points + out.window);
         match source {
             Source::Window(call) => load.with_numbers(call.function.number_count(), n),
-            Source::Instant { .. } | Source::Timestamp { .. } => load,
+            Source::Instant { .. }
+            | Source::Timestamp { .. }
+            | Source::Start { .. }
+            | Source::Smoothed { .. }
+            | Source::Info { .. } => load,
         }
     }
 
@@ -115,7 +119,7 @@ impl Load {
     /// The sink of a pipeline or node.
     pub(crate) fn sink(self, spec: &SinkSpec, out: Count, n: usize) -> Load {
         match spec {
-            SinkSpec::Collect | SinkSpec::Raw | SinkSpec::Points(_) => self,
+            SinkSpec::Collect | SinkSpec::Raw | SinkSpec::Points(..) => self,
             SinkSpec::Aggregate { op: AggregateOp::Quantile, .. } | SinkSpec::TopK { .. } => {
                 self.aggregate(Load::numbers(n), out)
             }

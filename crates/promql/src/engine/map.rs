@@ -82,7 +82,7 @@ pub(crate) fn apply(
                 values.push(*v);
             }
             let samples = Samples { ts: &ts, values: &values };
-            let result = source::windows(call, samples, to, &mut work.key, &mut work.other, env);
+            let result = source::windows(call, samples, None, to, &mut work.key, &mut work.other, env);
             (env.buffers.ts, env.buffers.values) = (ts, values);
             (left, looked) = result?;
             looked = Looked { seen: looked.seen * repeat, read: 0, ..looked };

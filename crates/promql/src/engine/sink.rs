@@ -6,6 +6,7 @@ use storage::Series;
 use super::aggregate::{Absence, Aggregator, CountValues, Single, TopK};
 use super::column::{Grid, count_present};
 use super::error::QueryError;
+use super::extended::{self, Extension};
 use super::limits::{Budget, Tally};
 use super::node::{Scalar, SinkSpec};
 use super::row::{Key, Row};
@@ -24,7 +25,7 @@ pub(crate) struct Sink {
 pub(crate) enum State {
     Collect(Vec<Row>),
     Raw(Vec<Series>),
-    Points { spec: WindowSpec, series: Vec<(Labels, Vec<i64>, Vec<f64>)> },
+    Points { spec: WindowSpec, extension: Option<Extension>, series: Vec<(Labels, Vec<i64>, Vec<f64>)> },
     Aggregate(Aggregator),
     TopK(TopK),
     CountValues(CountValues),
@@ -45,7 +46,9 @@ impl Sink {
         let state = match spec {
             SinkSpec::Collect => State::Collect(Vec::new()),
             SinkSpec::Raw => State::Raw(Vec::new()),
-            SinkSpec::Points(spec) => State::Points { spec: *spec, series: Vec::new() },
+            SinkSpec::Points(spec, extension) => {
+                State::Points { spec: *spec, extension: *extension, series: Vec::new() }
+            }
             SinkSpec::Aggregate { op, groups, .. } => State::Aggregate(Aggregator::new(*op, groups, delayed, n)),
             SinkSpec::TopK { op, groups, k } => State::TopK(TopK::new(*op, groups, k, delayed, n)),
             SinkSpec::CountValues { groups, label } => State::CountValues(CountValues::new(groups, label, delayed, n)),
@@ -88,7 +91,16 @@ impl Sink {
         grid: Grid,
         budget: &Budget,
     ) -> Result<usize, QueryError> {
-        let State::Points { spec, series } = &mut self.state else { return Ok(0) };
+        let State::Points { spec, extension, series } = &mut self.state else { return Ok(0) };
+        if let Some(extension) = extension {
+            let (ts, values) = extended::points(samples, grid, *spec, *extension);
+            let n = ts.len();
+            if n > 0 {
+                Tally { budget, held: &mut self.held }.hold(n)?;
+                series.push((labels.clone(), ts, values));
+            }
+            return Ok(n);
+        }
         let mut windows = Windows::default();
         windows.find(samples.ts, grid.first(), *spec);
         if windows.lo.is_empty() {

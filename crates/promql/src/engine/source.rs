@@ -4,16 +4,19 @@ use super::annotations::Annotations;
 use super::column::{ABSENT, Grid, is_absent, secs};
 use super::decode::Decoded;
 use super::error::QueryError;
+use super::extended;
 use super::limits::Ticker;
 use super::load::Count;
 use super::node::{Source, WindowCall};
 use super::row::Key;
+use super::starts::{self, Starts};
 use super::window::{self, Call, Number, Samples, Scratch, WindowEnd, Windows};
 
 /// What the operations of one thread share.
 pub(crate) struct Env<'a> {
     pub(crate) delayed: bool,
     pub(crate) type_and_unit_labels: bool,
+    pub(crate) start_timestamps: bool,
     pub(crate) annotations: &'a mut Annotations,
     pub(crate) ticker: &'a mut Ticker,
     pub(crate) buffers: &'a mut Buffers,
@@ -62,7 +65,29 @@ pub(crate) fn run(
             key.drop_name = true;
             Ok((seen > 0, looked_at(seen, column)))
         }
-        Source::Window(call) => windows(call, decoded.without_markers(), grid, key, column, env),
+        Source::Start { end, lookback } => {
+            let (samples, has_markers) = decoded.with_markers();
+            let starts = decoded.starts_with_markers();
+            let tell = |_: Samples<'_>, at: usize| secs(starts.map_or(0, |starts| starts[at]));
+            let seen = instant(samples, has_markers, grid, *end, *lookback, column, tell);
+            key.drop_name = true;
+            Ok((seen > 0, looked_at(seen, column)))
+        }
+        Source::Smoothed { end, lookback } => {
+            let seen = extended::smooth(decoded.without_markers(), grid, *end, *lookback, column);
+            Ok((seen > 0, Looked { seen: 0, read: 0, ..looked_at(seen, column) }))
+        }
+        Source::Info { range, lookback } => {
+            let (samples, has_markers) = decoded.with_markers();
+            let samples = samples.within(*range);
+            let seen =
+                instant(samples, has_markers, grid, WindowEnd::Before(0), *lookback, column, |s, at| ms(s.ts[at]));
+            Ok((seen > 0, looked_at(seen, column)))
+        }
+        Source::Window(call) => {
+            let starts = decoded.starts().filter(|_| env.start_timestamps && starts::concern(call.function));
+            windows(call, decoded.without_markers(), starts, grid, key, column, env)
+        }
     }
 }
 
@@ -112,6 +137,7 @@ fn instant(
 pub(crate) fn windows(
     call: &WindowCall,
     samples: Samples<'_>,
+    starts: Option<Starts<'_>>,
     grid: Grid,
     key: &mut Key,
     column: &mut Vec<f64>,
@@ -122,15 +148,24 @@ pub(crate) fn windows(
     }
     column.resize(grid.count, ABSENT);
     let Buffers { windows, scratch, .. } = &mut *env.buffers;
-    windows.find(samples.ts, grid, call.spec);
-    let totals = windows.totals(grid, call.spec);
+    let wide = call.extension.map_or(call.spec, |extension| extension.widen(call.spec));
+    windows.find(samples.ts, grid, wide);
+    let totals = windows.totals(grid, wide);
     if totals.seen == 0 {
         return Ok((false, Looked::default()));
     }
     let numbers = [&call.numbers[0], &call.numbers[1]].map(|n| n.known().unwrap_or(Number::Const(0.0)));
     let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
     env.ticker.tick(grid.count + samples.ts.len())?;
-    window::run(call.function, &arguments, column, scratch, env.ticker)?;
+    let mut overlaps = 0;
+    match (call.extension, starts) {
+        (Some(extension), _) => extended::run(call.function, &arguments, extension, starts, column, env.ticker)?,
+        (None, Some(starts)) => overlaps = starts::run(call.function, &arguments, starts, column, env.ticker)?,
+        (None, None) => window::run(call.function, &arguments, column, scratch, env.ticker)?,
+    }
+    if overlaps > 0 {
+        env.annotations.start_time_overlap(call.pos, metric_name(key, env.delayed), overlaps);
+    }
     let out = Count::of(column, totals.fuller);
     let any = out.points > 0;
     if any {
@@ -138,6 +173,18 @@ pub(crate) fn windows(
     }
     key.drop_name |= !call.function.keeps_name();
     Ok((any, Looked { seen: totals.seen, read: totals.read, out }))
+}
+
+/// The name by which annotations call a series; none where it was dropped.
+fn metric_name(key: &Key, delayed: bool) -> &str {
+    let is_dropped = key.drop_name && !delayed;
+    key.labels.metric_name().filter(|_| !is_dropped).unwrap_or("")
+}
+
+/// Milliseconds as they are.
+#[expect(clippy::cast_precision_loss, reason = "2^53 ms are 285,000 years")]
+fn ms(ms: i64) -> f64 {
+    ms as f64
 }
 
 /// Says what is odd about the arguments of a function that gave something.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use chunkenc::XorEncoder;
+use chunkenc::{Xor2Encoder, XorEncoder};
 use model::{Labels, LabelsBuilder, METRIC_NAME, SeriesId, TenantId, TimestampMs};
 use storage::{Chunk, ChunkEncoding, Series};
 
@@ -18,6 +18,8 @@ const SAMPLES_PER_CHUNK: usize = 120;
 #[derive(Debug, Default)]
 pub(super) struct Store {
     samples: BTreeMap<Labels, BTreeMap<i64, f64>>,
+    /// Start timestamps by timestamp.
+    starts: BTreeMap<Labels, BTreeMap<i64, i64>>,
     missing: Vec<(Labels, Feature)>,
 }
 
@@ -26,8 +28,10 @@ impl Store {
     pub(super) fn load(&mut self, load: Load) {
         for series in load.series {
             let labels = series.desc.labels;
-            if series.has_start_times {
-                self.missing.push((labels.clone(), Feature::StartTimestamps));
+            if !series.starts.is_empty() {
+                let times = (0i64..).map(|i| i * load.step_ms);
+                let known = times.zip(&series.starts).filter_map(|(t, distance)| Some((t, t + (*distance)?)));
+                self.starts.entry(labels.clone()).or_default().extend(known);
             }
             if series.desc.values.iter().any(|v| matches!(v, SequenceValue::Histogram { .. })) {
                 self.missing.push((labels.clone(), Feature::NativeHistograms));
@@ -60,7 +64,7 @@ impl Store {
             .map(|(labels, samples)| Series {
                 id: SeriesId::compute(&tenant, labels, &mut Vec::new()),
                 labels: labels.clone(),
-                chunks: chunks(samples),
+                chunks: chunks(samples, self.starts.get(labels)),
             })
             .collect();
         series.sort_by_key(|series| series.id);
@@ -68,14 +72,24 @@ impl Store {
     }
 }
 
-fn chunks(samples: &BTreeMap<i64, f64>) -> Vec<Chunk> {
+/// Series without start timestamps become XOR chunks, so that both encodings are read.
+fn chunks(samples: &BTreeMap<i64, f64>, starts: Option<&BTreeMap<i64, i64>>) -> Vec<Chunk> {
     let samples: Vec<(i64, f64)> = samples.iter().map(|(t, v)| (*t, *v)).collect();
     let of_part = |part: &[(i64, f64)]| {
-        let mut encoder = XorEncoder::new();
-        part.iter().for_each(|(t, v)| encoder.append(*t, *v));
         let (mint, maxt) = (part[0].0, part[part.len() - 1].0);
-        let data = Bytes::copy_from_slice(encoder.bytes());
-        Chunk { encoding: ChunkEncoding::Xor, mint: TimestampMs(mint), maxt: TimestampMs(maxt), data }
+        let (encoding, data) = match starts {
+            None => {
+                let mut encoder = XorEncoder::new();
+                part.iter().for_each(|(t, v)| encoder.append(*t, *v));
+                (ChunkEncoding::Xor, encoder.into_bytes())
+            }
+            Some(starts) => {
+                let mut encoder = Xor2Encoder::new();
+                part.iter().for_each(|(t, v)| encoder.append(starts.get(t).copied().unwrap_or(0), *t, *v));
+                (ChunkEncoding::Xor2, encoder.into_bytes())
+            }
+        };
+        Chunk { encoding, mint: TimestampMs(mint), maxt: TimestampMs(maxt), data: Bytes::from(data) }
     };
     samples.chunks(SAMPLES_PER_CHUNK).map(of_part).collect()
 }

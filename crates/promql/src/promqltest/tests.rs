@@ -41,18 +41,18 @@ files! {
     aggregators "aggregators.test" 126 [("native histograms", 34)];
     at_modifier "at_modifier.test" 71 [];
     duration_expression "duration_expression.test" 59 [];
-    extended_vectors "extended_vectors.test" 30 [("extended range selectors (anchored, smoothed)", 135), ("native histograms", 4)];
-    fill_modifier "fill-modifier.test" 1 [("fill modifiers", 45)];
+    extended_vectors "extended_vectors.test" 120 [("native histograms", 49)];
+    fill_modifier "fill-modifier.test" 46 [];
     functions "functions.test" 323 [("native histograms", 108)];
     histograms "histograms.test" 93 [("native histograms", 92)];
-    info "info.test" 0 [("info()", 42)];
+    info "info.test" 41 [("native histograms", 1)];
     literals "literals.test" 25 [];
     name_label_dropping "name_label_dropping.test" 30 [];
     native_histograms "native_histograms.test" 3 [("native histograms", 519)];
     operators "operators.test" 141 [("native histograms", 72)];
     selectors "selectors.test" 31 [];
     staleness "staleness.test" 17 [];
-    start_timestamps "start_timestamps.test" 0 [("start timestamps", 26)];
+    start_timestamps "start_timestamps.test" 16 [("native histograms", 10)];
     type_and_unit "type_and_unit.test" 58 [];
 }
 
