@@ -7,7 +7,7 @@
 //! 2. For each leaf one or more [`LeafWorker`]s take series ([`LeafWorker::push`]), on as many threads as there are workers.
 //! 3. [`Plan::finish`] joins what they made and gives the value.
 //!
-//! Extended range selectors, fill modifiers, `info()` and start timestamps are refused (see [`Feature`]).
+//! Native histograms are refused in extended range selectors, and their start timestamps are not looked at (see [`Feature`]).
 
 mod aggregate;
 mod annotations;
@@ -18,9 +18,11 @@ mod duration;
 mod elements;
 mod error;
 mod eval;
+mod extended;
 mod format;
 mod histogram;
 mod hists;
+mod info;
 mod invariant;
 mod lanes;
 mod limits;
@@ -36,6 +38,7 @@ mod row;
 mod sink;
 mod sort;
 mod source;
+mod starts;
 mod time;
 mod window;
 mod worker;
@@ -112,6 +115,8 @@ pub struct Options {
     pub delayed_name_removal: bool,
     /// Types come from `__type__` (`type-and-unit-labels`).
     pub type_and_unit_labels: bool,
+    /// Start timestamps of samples tell resets (`use-start-timestamps`).
+    pub start_timestamps: bool,
 }
 
 /// What is asked of storage.

@@ -8,6 +8,7 @@
 mod check;
 mod script;
 pub(crate) mod series;
+mod starts;
 
 use std::collections::BTreeMap;
 

@@ -223,8 +223,12 @@ fn api_options(flags: &All, state: &Arc<State>) -> anyhow::Result<ApiOptions> {
         query_timeout: flags.query_timeout,
         lookback: flags.lookback_delta,
         subquery_step: Arc::new(move || configured.config().global.evaluation_interval),
-        query_limits: engine::Limits { samples_max: flags.query_max_samples },
-        engine: engine::Options { delayed_name_removal: on(FEATURES[1]), type_and_unit_labels: on(FEATURES[2]) },
+        query_limits: engine::Limits { samples_max: flags.query_max_samples, ..Default::default() },
+        engine: engine::Options {
+            delayed_name_removal: on(FEATURES[1]),
+            type_and_unit_labels: on(FEATURES[2]),
+            ..Default::default()
+        },
         parse: ParseOptions { experimental_functions: on(FEATURES[0]), ..ParseOptions::default() },
         cors_origin: Regexp::matcher(&flags.cors_origin).context("parse --web.cors.origin")?,
         lifecycle_enabled: flags.enable_lifecycle,

@@ -87,7 +87,7 @@ fn load(root: &std::path::Path) -> MemoryStore {
 
 /// With the bound on samples of the recorded server.
 async fn start(store: MemoryStore) -> (SocketAddr, Arc<Process>) {
-    let query_limits = engine::Limits { samples_max: 50_000 };
+    let query_limits = engine::Limits { samples_max: 50_000, ..Default::default() };
     start_with(store, ApiOptions { query_limits, ..ApiOptions::default() }).await
 }
 

@@ -39,6 +39,8 @@ pub struct Annotation {
     /// What triggered it.
     pub pos: Pos,
     monotonicity: Option<Monotonicity>,
+    /// How often it came, where that is told.
+    occurrences: u64,
 }
 
 impl Annotation {
@@ -46,6 +48,7 @@ impl Annotation {
     pub fn with_position(&self, query: &str) -> String {
         let at = position(self.pos.start, query);
         match &self.monotonicity {
+            None if self.occurrences > 1 => format!("{} ({} occurrences) ({at})", self.text, self.occurrences),
             None => format!("{} ({at})", self.text),
             Some(m) => format!(
                 "{}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} ({at})",
@@ -129,6 +132,7 @@ impl Annotations {
             }
             Some(known) => {
                 known.pos = if annotation.pos.start > known.pos.start { annotation.pos } else { known.pos };
+                known.occurrences += annotation.occurrences;
                 if let (Some(a), Some(b)) = (&mut known.monotonicity, annotation.monotonicity) {
                     a.mint = a.mint.min(b.mint);
                     a.maxt = a.maxt.max(b.maxt);
@@ -150,12 +154,12 @@ impl Annotations {
 
     fn warning(&mut self, pos: Pos, text: String) {
         let text = format!("PromQL warning: {text}");
-        self.add(Annotation { severity: Severity::Warning, text, pos, monotonicity: None });
+        self.add(Annotation { severity: Severity::Warning, text, pos, monotonicity: None, occurrences: 0 });
     }
 
     fn info(&mut self, pos: Pos, text: String) {
         let text = format!("PromQL info: {text}");
-        self.add(Annotation { severity: Severity::Info, text, pos, monotonicity: None });
+        self.add(Annotation { severity: Severity::Info, text, pos, monotonicity: None, occurrences: 0 });
     }
 
     /// A quantile outside of [0, 1].
@@ -203,6 +207,13 @@ impl Annotations {
         );
     }
 
+    /// Samples whose start timestamp lies before the sample before, of which it does not know; `count` times.
+    pub(crate) fn start_time_overlap(&mut self, pos: Pos, metric_name: &str, count: u64) {
+        let text = "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric";
+        let text = format!("{text} {}", go_quote(metric_name));
+        self.add(Annotation { severity: Severity::Warning, text, pos, monotonicity: None, occurrences: count });
+    }
+
     /// A classic histogram whose buckets had to be made monotonic.
     pub(crate) fn forced_monotonicity(
         &mut self,
@@ -217,7 +228,7 @@ impl Annotations {
                     https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
         let monotonicity = Some(Monotonicity { mint: at, maxt: at, bucket_min, bucket_max, diff_max, count: 1 });
         let text = for_metric(text.to_owned(), metric_name);
-        self.add(Annotation { severity: Severity::Info, text, pos, monotonicity });
+        self.add(Annotation { severity: Severity::Info, text, pos, monotonicity, occurrences: 0 });
     }
 }
 

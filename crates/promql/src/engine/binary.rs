@@ -2,6 +2,9 @@
 //!
 //! Source: Prometheus `VectorBinop`, `VectorAnd`, `VectorOr`, `VectorUnless`, `resultMetric` of `promql/engine.go`.
 
+mod fill;
+
+use fill::{Fills, Pair};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use model::{Labels, LabelsBuilder};
@@ -105,6 +108,7 @@ struct Sides {
     many: Vec<Row>,
     many_groups: Vec<usize>,
     one: Vec<Row>,
+    one_groups: Vec<usize>,
     /// Rows of the one side by group.
     one_of: HashMap<usize, Vec<usize>>,
     swapped: bool,
@@ -118,7 +122,7 @@ impl Sides {
         for (at, group) in one_groups.iter().enumerate() {
             one_of.entry(*group).or_default().push(at);
         }
-        Sides { many, many_groups, one, one_of, swapped }
+        Sides { many, many_groups, one, one_groups, one_of, swapped }
     }
 
     /// An error where the one side has two of a group at one step, and the many side has anything there. Named are the first two
@@ -129,8 +133,9 @@ impl Sides {
             return Ok(());
         }
         let labels = |at: usize| &self.one[at].key.labels;
+        let is_filled = node.matching.fill_left.is_some() || node.matching.fill_right.is_some();
         for i in 0..node.grid.count {
-            if !self.many.iter().any(|row| row.view().has(i)) {
+            if !is_filled && !self.many.iter().any(|row| row.view().has(i)) {
                 continue;
             }
             let pairs = crowded.iter().filter_map(|rows| {
@@ -151,6 +156,11 @@ impl Sides {
         Ok(())
     }
 
+    /// The rows of the one side in a group.
+    fn ones(&self, group: usize) -> &[usize] {
+        self.one_of.get(&group).map_or(&[], Vec::as_slice)
+    }
+
     fn operate(&self, node: &BinaryNode, join: &mut Join<'_>) -> Result<Vec<Row>, QueryError> {
         let keep = match (node.return_bool, math::is_comparison(node.op)) {
             (true, _) => Keep::Bool,
@@ -166,30 +176,28 @@ impl Sides {
         let mut out = Vec::new();
         let mut made = 0;
         let mut column = vec![ABSENT; node.grid.count];
-        for (many, group) in self.many.iter().zip(&self.many_groups) {
-            let Some(ones) = self.one_of.get(group) else { continue };
-            let is_crowded = crowd[group] > 1 || ones.len() > 1;
-            for one in ones.iter().map(|at| &self.one[*at]) {
-                join.ticker.tick(node.grid.count)?;
-                let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
-                let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
-                let mut hists = Hists::default();
-                if lhs.hists.is_empty() && rhs.hists.is_empty() && !math::is_trim(node.op) {
-                    if is_crowded {
-                        let both = many.values.iter().zip(&one.values);
-                        matches.note(*group, &labels, both.map(|(a, b)| !is_absent(*a) && !is_absent(*b)))?;
-                    }
-                    binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
-                } else {
-                    let met = mixed_columns(node, keep, (lhs, rhs), (&mut column, &mut hists), join.annotations);
-                    matches.note(*group, &labels, met.into_iter())?;
+        let fills = Fills::of(self, node);
+        for Pair { many, one, group } in fills.pairs(self) {
+            join.ticker.tick(node.grid.count)?;
+            let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
+            let is_crowded = crowd.get(&group).is_some_and(|n| *n > 1) || self.ones(group).len() > 1;
+            let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
+            let mut hists = Hists::default();
+            if lhs.hists.is_empty() && rhs.hists.is_empty() && !math::is_trim(node.op) {
+                if is_crowded {
+                    let both = many.values.iter().zip(&one.values);
+                    matches.note(group, &labels, both.map(|(a, b)| !is_absent(*a) && !is_absent(*b)))?;
                 }
-                if any_present(&column) || !hists.is_empty() {
-                    made += node.grid.count + hists.weight();
-                    join.budget.glance(made)?;
-                    let key = Key { labels, drop_name: node.return_bool && join.delayed };
-                    out.push(Row { key, values: column.as_slice().into(), hists });
-                }
+                binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
+            } else {
+                let met = mixed_columns(node, keep, (lhs, rhs), (&mut column, &mut hists), join.annotations);
+                matches.note(group, &labels, met.into_iter())?;
+            }
+            if any_present(&column) || !hists.is_empty() {
+                made += node.grid.count + hists.weight();
+                join.budget.glance(made)?;
+                let key = Key { labels, drop_name: node.return_bool && join.delayed };
+                out.push(Row { key, values: column.as_slice().into(), hists });
             }
         }
         Ok(out)

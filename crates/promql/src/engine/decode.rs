@@ -8,6 +8,7 @@ use storage::{Chunk, ChunkEncoding, Series};
 use super::column::{NORMAL_NAN, is_absent};
 use super::error::QueryError;
 use super::limits::Ticker;
+use super::starts::Starts;
 use super::window::{HistSamples, Samples};
 use histograms::DecodedHists;
 
@@ -16,12 +17,15 @@ use histograms::DecodedHists;
 pub(crate) struct Decoded {
     ts: Vec<i64>,
     values: Vec<f64>,
+    /// Start timestamps, where a chunk has any: then one per sample.
+    starts: Vec<i64>,
     /// Samples `from .. to` lie in the range.
     from: usize,
     to: usize,
     /// The same without staleness markers, where there are any.
     clean_ts: Vec<i64>,
     clean_values: Vec<f64>,
+    clean_starts: Vec<i64>,
     has_markers: bool,
     hists: DecodedHists,
 }
@@ -39,6 +43,7 @@ impl Decoded {
         self.ts.clear();
         self.values.clear();
         self.hists.clear();
+        self.starts.clear();
         let mut in_order = true;
         for chunk in &series.chunks {
             if chunk.maxt < range.mint || chunk.mint >= range.maxt {
@@ -51,6 +56,11 @@ impl Decoded {
             ticker.tick(n)?;
         }
         let decoded = self.ts.len() + self.hists.ts.len();
+        if self.starts.iter().all(|start| *start == 0) {
+            self.starts.clear();
+        } else {
+            self.starts.resize(self.ts.len(), 0);
+        }
         in_order &= self.ts.windows(2).fold(true, |ok, pair| ok & (pair[0] < pair[1]));
         if !in_order {
             self.join();
@@ -74,6 +84,11 @@ impl Decoded {
             ChunkEncoding::Xor => {
                 return chunkenc::decode_xor(&chunk.data, &mut self.ts, &mut self.values).map_err(corrupt);
             }
+            ChunkEncoding::Xor2 => {
+                self.starts.resize(self.ts.len(), 0);
+                let Decoded { starts, ts, values, .. } = self;
+                return chunkenc::decode_xor2(&chunk.data, starts, ts, values).map_err(corrupt);
+            }
             ChunkEncoding::Histogram => false,
             ChunkEncoding::FloatHistogram => true,
         };
@@ -96,23 +111,48 @@ impl Decoded {
             let h = hists.ts.binary_search(&t).ok().map(|at| &hists.hists[at]);
             h.is_some_and(|h| !h.is_stale() || model::is_stale(v))
         };
-        let kept = |(t, v): &(i64, f64)| !beside(*t, *v);
-        let samples = self.ts.drain(..).zip(self.values.drain(..)).filter(kept).collect::<Vec<_>>();
-        (self.ts, self.values) = samples.into_iter().unzip();
+        let keep: Vec<bool> = self.ts.iter().zip(&self.values).map(|(t, v)| !beside(*t, *v)).collect();
+        let mut kept = keep.iter();
+        self.ts.retain(|_| kept.next() == Some(&true));
+        let mut kept = keep.iter();
+        self.values.retain(|_| kept.next() == Some(&true));
+        let mut kept = keep.iter();
+        self.starts.retain(|_| kept.next() == Some(&true));
     }
 
     /// Orders samples of overlapping chunks; of two with one timestamp `join_values` decides.
     fn join(&mut self) {
-        let mut samples: Vec<(i64, f64)> = self.ts.iter().copied().zip(self.values.iter().copied()).collect();
-        samples.sort_by_key(|(t, _)| *t);
+        let has_starts = !self.starts.is_empty();
+        let start = |at: usize| self.starts.get(at).copied().unwrap_or(0);
+        let times = self.ts.iter().copied().zip(self.values.iter().copied());
+        let mut samples: Vec<(i64, f64, i64)> = times.enumerate().map(|(at, (t, v))| (t, v, start(at))).collect();
+        samples.sort_by_key(|(t, ..)| *t);
         self.ts.clear();
         self.values.clear();
-        for (t, v) in samples {
+        self.starts.clear();
+        for (t, v, start) in samples {
             match self.values.last_mut() {
-                Some(last) if self.ts.last() == Some(&t) => *last = join_values(*last, v),
+                Some(last) if self.ts.last() == Some(&t) => {
+                    let joined = join_values(*last, v);
+                    if let Some(known) = self.starts.last_mut() {
+                        // The start timestamp is that of the value that stays; of equal values the later start.
+                        let (is_old, is_new) = (joined.to_bits() == last.to_bits(), joined.to_bits() == v.to_bits());
+                        *known = if is_old && is_new {
+                            start.max(*known)
+                        } else if is_new {
+                            start
+                        } else {
+                            *known
+                        };
+                    }
+                    *last = joined;
+                }
                 _ => {
                     self.ts.push(t);
                     self.values.push(v);
+                    if has_starts {
+                        self.starts.push(start);
+                    }
                 }
             }
         }
@@ -134,10 +174,12 @@ impl Decoded {
         if self.has_markers {
             self.clean_ts.clear();
             self.clean_values.clear();
+            self.clean_starts.clear();
             for at in self.from..self.to {
                 if !model::is_stale(self.values[at]) {
                     self.clean_ts.push(self.ts[at]);
                     self.clean_values.push(self.values[at]);
+                    self.clean_starts.extend(self.starts.get(at));
                 }
             }
         }
@@ -157,6 +199,20 @@ impl Decoded {
     /// Histograms without staleness markers.
     pub(crate) fn hists(&self, stats_only: bool) -> HistSamples<'_> {
         self.hists.without_markers(stats_only)
+    }
+
+    /// The start timestamps that belong to [`Decoded::with_markers`], where there are any.
+    pub(crate) fn starts_with_markers(&self) -> Option<Starts<'_>> {
+        (!self.starts.is_empty()).then(|| &self.starts[self.from..self.to])
+    }
+
+    /// The start timestamps that belong to [`Decoded::without_markers`], where there are any.
+    pub(crate) fn starts(&self) -> Option<Starts<'_>> {
+        match (self.starts.is_empty(), self.has_markers) {
+            (true, _) => None,
+            (false, true) => Some(&self.clean_starts),
+            (false, false) => self.starts_with_markers(),
+        }
     }
 
     /// The samples without staleness markers.

@@ -8,24 +8,18 @@ use super::format::go_g;
 /// A part of the language that this version parses and does not evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
-    /// `anchored` and `smoothed`.
-    ExtendedRangeSelectors,
-    /// `fill`, `fill_left`, `fill_right`.
-    FillModifiers,
-    /// `info()`.
-    Info,
-    /// `start_timestamp()`.
-    StartTimestamps,
+    /// `anchored` and `smoothed` of native histograms.
+    ExtendedHistograms,
+    /// Start timestamps of native histograms.
+    HistogramStarts,
 }
 
 impl Feature {
     /// In words.
     pub fn as_str(self) -> &'static str {
         match self {
-            Feature::ExtendedRangeSelectors => "extended range selectors (anchored, smoothed)",
-            Feature::FillModifiers => "fill modifiers",
-            Feature::Info => "info()",
-            Feature::StartTimestamps => "start timestamps",
+            Feature::HistogramStarts => "start timestamps of native histograms",
+            Feature::ExtendedHistograms => "extended range selectors of native histograms",
         }
     }
 }
@@ -143,6 +137,34 @@ pub enum QueryError {
         /// What was given.
         value: f64,
     },
+    /// `deriv(x[5m] smoothed)`
+    #[error("{modifier} modifier can only be used with: {functions} - not with {function}")]
+    EdgesNotAllowed {
+        /// `anchored` or `smoothed`.
+        modifier: &'static str,
+        /// Those that allow it.
+        functions: String,
+        /// The one that does not.
+        function: &'static str,
+    },
+    /// Two series tell of the same target with the same name at the same time.
+    #[error("found duplicate series for info metric: existing {existing} @ {existing_at}, new {new} @ {new_at}")]
+    DuplicateInfo {
+        /// One of them.
+        existing: Labels,
+        /// When its sample was taken.
+        existing_at: TimestampMs,
+        /// Another.
+        new: Labels,
+        /// When its sample was taken.
+        new_at: TimestampMs,
+    },
+    /// Two info series give one label different values.
+    #[error("conflicting label: {0}")]
+    ConflictingInfoLabel(String),
+    /// An info series that has histograms.
+    #[error("this should be an info metric, with float samples: {0}")]
+    InfoHistogram(Labels),
     /// Parsed, and not evaluated by this version.
     #[error("not supported by this version: {}", .0.as_str())]
     Unsupported(Feature),

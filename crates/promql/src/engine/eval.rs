@@ -1,5 +1,6 @@
 //! What remains when storage has answered: the tree over the pipelines' results, from the leaves to the root.
 
+mod info;
 mod scalar;
 
 use std::sync::Arc;
@@ -175,6 +176,12 @@ impl<'a> Evaluator<'a> {
                 let rows = self.rows(&node.input)?;
                 self.histogram(node, rows)
             }
+            Node::Info(node) => {
+                let rows = self.rows(&node.input)?;
+                let base = self.load;
+                let infos = self.pipeline_rows(node.pipeline)?;
+                self.info(node, base, rows, infos)
+            }
             Node::Sort { input, by, descending } => {
                 let mut rows = self.rows(input)?;
                 rows.retain(|row| row.view().any());
@@ -216,7 +223,7 @@ impl<'a> Evaluator<'a> {
         let Some(Made::Raw(series)) = self.made[pipeline].take() else { return Ok(Vec::new()) };
         let source = match source {
             Source::Window(call) => Source::Window(self.resolve_call(call)?),
-            Source::Instant { .. } | Source::Timestamp { .. } => source.clone(),
+            other => other.clone(),
         };
         let counts = &plan.planned.pipelines[pipeline];
         let range = plan.planned.leaves[counts.leaf].range;
@@ -232,6 +239,7 @@ impl<'a> Evaluator<'a> {
             let mut env = Env {
                 delayed,
                 type_and_unit_labels: plan.params.options.type_and_unit_labels,
+                start_timestamps: plan.params.options.start_timestamps,
                 annotations: &mut self.annotations,
                 ticker: &mut self.ticker,
                 buffers: &mut self.buffers,
@@ -271,6 +279,7 @@ impl<'a> Evaluator<'a> {
             let mut env = Env {
                 delayed,
                 type_and_unit_labels: self.plan.params.options.type_and_unit_labels,
+                start_timestamps: self.plan.params.options.start_timestamps,
                 annotations: &mut self.annotations,
                 ticker: &mut self.ticker,
                 buffers: &mut self.buffers,

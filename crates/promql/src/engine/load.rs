@@ -57,7 +57,11 @@ impl Load {
         let load = Load::done(out, out.points + out.window);
         match source {
             Source::Window(call) => load.with_numbers(call.function.number_count(), n),
-            Source::Instant { .. } | Source::Timestamp { .. } => load,
+            Source::Instant { .. }
+            | Source::Timestamp { .. }
+            | Source::Start { .. }
+            | Source::Smoothed { .. }
+            | Source::Info { .. } => load,
         }
     }
 
@@ -103,7 +107,9 @@ impl Load {
                 let load = Load::done(out, self.peak.max(self.held + out.points + out.window));
                 load.with_numbers(call.function.number_count(), n)
             }
-            MapOp::Math(_) | MapOp::Time(_) | MapOp::StepTime | MapOp::HistogramStat(_) => Load::stepwise(&[self], out),
+            MapOp::Math(_) | MapOp::Time(_) | MapOp::StepTime | MapOp::HistogramStat(_) | MapOp::Nothing => {
+                Load::stepwise(&[self], out)
+            }
             MapOp::Round(_) | MapOp::Scalar { .. } => Load::stepwise(&[self, number], out),
             MapOp::Clamp { .. } => Load::stepwise(&[self, number, number], out),
         }
@@ -117,7 +123,7 @@ impl Load {
     /// The sink of a pipeline or node.
     pub(crate) fn sink(self, spec: &SinkSpec, out: Count, n: usize) -> Load {
         match spec {
-            SinkSpec::Collect | SinkSpec::Raw | SinkSpec::Points(_) => self,
+            SinkSpec::Collect | SinkSpec::Raw | SinkSpec::Points(..) => self,
             SinkSpec::Aggregate { op: AggregateOp::Quantile, .. } | SinkSpec::TopK { .. } => {
                 self.aggregate(Load::numbers(n), out)
             }
@@ -140,6 +146,7 @@ pub(crate) fn filters(op: &MapOp) -> bool {
         | MapOp::LabelReplace(_)
         | MapOp::LabelJoin(_)
         | MapOp::HistogramStat(_)
+        | MapOp::Nothing
         | MapOp::FloatsOnly => false,
     }
 }

@@ -129,7 +129,7 @@ pub(crate) fn apply(
             let hists = HistSamples { ts: &hist_ts, hists: &hists };
             let input = Input { floats: Samples { ts: &ts, values: &values }, hists };
             let out = Out { column: &mut work.other, hists: &mut work.hists };
-            let result = source::windows(call, input, to, &mut work.key, out, env);
+            let result = source::windows(call, input, None, to, &mut work.key, out, env);
             (env.buffers.ts, env.buffers.values) = (ts, values);
             (left, looked) = result?;
             looked = Looked { seen: looked.seen * repeat, read: 0, ..looked };
@@ -162,6 +162,7 @@ pub(crate) fn apply(
             work.hists.clear();
             work.key.drop_name = true;
         }
+        MapOp::Nothing => left = false,
         MapOp::FloatsOnly => {
             work.hists.clear();
             left = any_present(column);

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use model::Labels;
+use model::{Labels, TimeRange};
 use regexp::Regexp;
 
 use super::column::Grid;
+use super::extended::Extension;
 use super::histogram::HistogramStat;
+use super::info::InfoNode;
 use super::math::{Keep, MathFn};
 use super::row::Uniqueness;
 use super::time::TimeFn;
@@ -63,6 +65,12 @@ pub(crate) enum Source {
     Instant { end: WindowEnd, lookback: i64 },
     /// Its timestamp.
     Timestamp { end: WindowEnd, lookback: i64 },
+    /// Its start timestamp.
+    Start { end: WindowEnd, lookback: i64 },
+    /// The value at each step on the line between the samples beside it, at most `lookback` away.
+    Smoothed { end: WindowEnd, lookback: i64 },
+    /// When the newest sample within `range` was taken, in milliseconds; of info series.
+    Info { range: TimeRange, lookback: i64 },
     /// A function of the window of each step.
     Window(WindowCall),
 }
@@ -70,7 +78,11 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn is_ready(&self) -> bool {
         match self {
-            Source::Instant { .. } | Source::Timestamp { .. } => true,
+            Source::Instant { .. }
+            | Source::Timestamp { .. }
+            | Source::Start { .. }
+            | Source::Smoothed { .. }
+            | Source::Info { .. } => true,
             Source::Window(call) => call.is_ready(),
         }
     }
@@ -84,6 +96,8 @@ pub(crate) struct WindowCall {
     pub(crate) numbers: [Scalar; 2],
     /// The first argument, to which annotations point.
     pub(crate) pos: Pos,
+    /// Where samples beside the window count.
+    pub(crate) extension: Option<Extension>,
 }
 
 impl WindowCall {
@@ -122,6 +136,8 @@ pub(crate) enum MapOp {
     LimitRatio(Scalar),
     /// A number of each native histogram: floats have no result.
     HistogramStat(HistogramStat),
+    /// Nothing stays.
+    Nothing,
     /// Only floats stay.
     FloatsOnly,
 }
@@ -141,6 +157,7 @@ impl MapOp {
             | MapOp::LabelJoin(_)
             | MapOp::Repeat(_)
             | MapOp::HistogramStat(_)
+            | MapOp::Nothing
             | MapOp::FloatsOnly => true,
         }
     }
@@ -189,7 +206,7 @@ pub(crate) enum SinkSpec {
     /// The series themselves are kept: what is made of them is not known yet.
     Raw,
     /// Samples of the window are kept: `x[5m]` as the whole query.
-    Points(WindowSpec),
+    Points(WindowSpec, Option<Extension>),
     /// One row per group.
     Aggregate { op: AggregateOp, groups: Groups, param: Scalar, pos: Pos },
     /// Some rows of each group at each step.
@@ -245,6 +262,8 @@ pub(crate) enum Node {
     Binary(Box<BinaryNode>),
     /// `histogram_quantile`, `histogram_quantiles`, `histogram_fraction`.
     Histogram(Box<HistogramNode>),
+    /// `info(v, {…})`
+    Info(Box<InfoNode>),
     /// `sort` and its kin.
     Sort { input: Box<Node>, by: SortBy, descending: bool },
     /// Evaluates the first for its warnings and errors, gives the second.

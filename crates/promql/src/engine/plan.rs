@@ -1,13 +1,15 @@
 //! From an expression to a plan: which series are wanted, what is done to each, and what joins the rest.
 
 mod call;
+mod info;
 mod scalar;
 
 use model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher, TimeRange, TimestampMs};
 
 use super::column::Grid;
 use super::duration::QueryTimes;
-use super::error::{Feature, QueryError};
+use super::error::QueryError;
+use super::extended::Extension;
 use super::invariant::{Invariants, unparen};
 use super::math::{self, Keep};
 use super::node::{BinaryNode, Groups, LeafPlan, MapOp, Node, Pipeline, Root, Scalar, SinkSpec, Source, Step, Warning};
@@ -16,8 +18,7 @@ use super::sink::selects_rows;
 use super::window::{WindowEnd, WindowSpec};
 use super::{Leaf, QueryParams};
 use crate::ast::{
-    Aggregate, AggregateOp, AtModifier, Binary, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorMatching,
-    VectorSelector,
+    Aggregate, AggregateOp, AtModifier, Binary, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorSelector,
 };
 
 /// A planned query.
@@ -95,7 +96,8 @@ impl Planner<'_> {
             (ValueType::Matrix, ExprKind::Matrix(matrix)) => {
                 let (end, matchers) = self.selector(&matrix.selector)?;
                 let spec = WindowSpec { range: self.times.positive(&matrix.range)?, end };
-                let leaf = self.leaf(matchers, window_range(grid, spec.end, spec.range));
+                let extension = Extension::new(matrix.selector.edges, self.params.lookback.0);
+                let leaf = self.leaf(matchers, samples_of(grid, spec, extension));
                 let source = Source::Instant { end, lookback: spec.range };
                 let pipeline = Pipeline {
                     leaf,
@@ -103,7 +105,7 @@ impl Planner<'_> {
                     grid,
                     unique: None,
                     steps: Vec::new(),
-                    sink: SinkSpec::Points(spec),
+                    sink: SinkSpec::Points(spec, extension),
                     repeat: 1,
                     counts: true,
                     stats_only: false,
@@ -134,7 +136,7 @@ impl Planner<'_> {
             Node::Pipeline(at) => matches!(self.pipelines[*at].sink, SinkSpec::TopK { .. }),
             Node::Reduce { spec, .. } => matches!(**spec, SinkSpec::TopK { .. }),
             Node::Map { input, .. } | Node::Also(_, input) => self.is_ordered(input),
-            Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) => false,
+            Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) | Node::Info(_) => false,
         }
     }
 
@@ -171,9 +173,6 @@ impl Planner<'_> {
 
     /// Where the windows of a selector end, and its matchers.
     fn selector(&self, selector: &VectorSelector) -> Result<(WindowEnd, Vec<Matcher>), QueryError> {
-        if selector.edges != Edges::Plain {
-            return Err(QueryError::Unsupported(Feature::ExtendedRangeSelectors));
-        }
         let offset = selector.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
         let end = match selector.at.map(|at| self.at(at)) {
             None => WindowEnd::Before(offset),
@@ -200,15 +199,20 @@ impl Planner<'_> {
     ) -> Result<Built, QueryError> {
         let (end, matchers) = self.selector(selector)?;
         let lookback = self.params.lookback.0;
-        let range = window_range(grid, end, lookback);
-        let source = match what {
-            Instant::Value => Source::Instant { end, lookback },
-            Instant::Timestamp => Source::Timestamp { end, lookback },
+        let smoothed = Extension::new(Edges::Smoothed, lookback).filter(|_| selector.edges == Edges::Smoothed);
+        let (source, extension) = match (what, smoothed) {
+            (Instant::Value, Some(_)) => (Source::Smoothed { end, lookback }, smoothed),
+            (Instant::Value, None) => (Source::Instant { end, lookback }, None),
+            (Instant::Timestamp, _) => (Source::Timestamp { end, lookback }, None),
+            (Instant::Start, _) => (Source::Start { end, lookback }, None),
         };
         let changes = match what {
             Instant::Value => Changes::Nothing,
-            Instant::Timestamp => Changes::DropsName,
+            Instant::Timestamp | Instant::Start => Changes::DropsName,
         };
+        // A smoothed selector is like a range of no width.
+        let width = if extension.is_some() { 0 } else { lookback };
+        let range = samples_of(grid, WindowSpec { range: width, end }, extension);
         Ok(self.stream(matchers, range, source, grid, scope, changes))
     }
 
@@ -413,10 +417,6 @@ impl Planner<'_> {
 
     #[inline(never)]
     fn join(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
-        let fills = |matching: &VectorMatching| matching.fill_left.is_some() || matching.fill_right.is_some();
-        if binary.matching.as_ref().is_some_and(fills) {
-            return Err(QueryError::Unsupported(Feature::FillModifiers));
-        }
         let scope = Scope { needs_buckets: scope.needs_buckets || math::is_trim(binary.op), ..scope };
         let lhs = self.vector_node(&binary.lhs, grid, scope)?;
         let rhs = self.vector_node(&binary.rhs, grid, scope)?;
@@ -476,6 +476,7 @@ fn join_of(expr: &Expr, binary: &Binary, lhs: Box<Node>, rhs: Box<Node>, grid: G
 enum Instant {
     Value,
     Timestamp,
+    Start,
 }
 
 /// What an operation does to the labels of rows.
@@ -483,6 +484,12 @@ enum Changes<'a> {
     Nothing,
     DropsName,
     Label { name: &'a str },
+}
+
+/// The samples that windows need at all steps.
+fn samples_of(grid: Grid, spec: WindowSpec, extension: Option<Extension>) -> TimeRange {
+    let WindowSpec { range, end } = extension.map_or(spec, |extension| extension.widen(spec));
+    window_range(grid, end, range)
 }
 
 /// The samples that windows of `width` milliseconds need at all steps.

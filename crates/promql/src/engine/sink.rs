@@ -8,7 +8,8 @@ use storage::Series;
 use super::aggregate::{Absence, Aggregator, CountValues, Single, TopK};
 use super::annotations::Annotations;
 use super::column::Grid;
-use super::error::QueryError;
+use super::error::{Feature, QueryError};
+use super::extended::{self, Extension};
 use super::hists::{View, weight};
 use super::limits::{Budget, Tally};
 use super::node::{Scalar, SinkSpec};
@@ -29,7 +30,7 @@ pub(crate) struct Sink {
 pub(crate) enum State {
     Collect(Vec<Row>),
     Raw(Vec<Series>),
-    Points { spec: WindowSpec, series: Vec<PointRow> },
+    Points { spec: WindowSpec, extension: Option<Extension>, series: Vec<PointRow> },
     Aggregate(Aggregator),
     TopK(TopK),
     CountValues(CountValues),
@@ -58,7 +59,9 @@ impl Sink {
         let state = match spec {
             SinkSpec::Collect => State::Collect(Vec::new()),
             SinkSpec::Raw => State::Raw(Vec::new()),
-            SinkSpec::Points(spec) => State::Points { spec: *spec, series: Vec::new() },
+            SinkSpec::Points(spec, extension) => {
+                State::Points { spec: *spec, extension: *extension, series: Vec::new() }
+            }
             SinkSpec::Aggregate { op, groups, pos, .. } => {
                 State::Aggregate(Aggregator::new(*op, groups, *pos, delayed, n))
             }
@@ -109,7 +112,19 @@ impl Sink {
         grid: Grid,
         budget: &Budget,
     ) -> Result<usize, QueryError> {
-        let State::Points { spec, series } = &mut self.state else { return Ok(0) };
+        let State::Points { spec, extension, series } = &mut self.state else { return Ok(0) };
+        if let Some(extension) = extension {
+            if !input.hists.ts.is_empty() {
+                return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
+            }
+            let floats = extended::points(input.floats, grid, *spec, *extension);
+            let n = floats.0.len();
+            if n > 0 {
+                Tally { budget, held: &mut self.held }.hold(n)?;
+                series.push(PointRow { labels: labels.clone(), floats, hists: Vec::new() });
+            }
+            return Ok(n);
+        }
         let window = |ts: &[i64]| {
             let mut windows = Windows::default();
             windows.find(ts, grid.first(), *spec);

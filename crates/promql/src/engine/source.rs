@@ -5,19 +5,22 @@ use std::sync::Arc;
 use super::annotations::Annotations;
 use super::column::{ABSENT, Grid, any_present, is_absent, secs};
 use super::decode::Decoded;
-use super::error::QueryError;
+use super::error::{Feature, QueryError};
+use super::extended;
 use super::hists::{Hists, View, weight};
 use super::limits::Ticker;
 use super::load::Count;
 use super::map::Work;
 use super::node::{Source, WindowCall};
 use super::row::Key;
+use super::starts::{self, Starts};
 use super::window::{self, Call, HistSamples, Histograms, Number, Samples, Scratch, WindowEnd, Windows};
 
 /// What the operations of one thread share.
 pub(crate) struct Env<'a> {
     pub(crate) delayed: bool,
     pub(crate) type_and_unit_labels: bool,
+    pub(crate) start_timestamps: bool,
     pub(crate) annotations: &'a mut Annotations,
     pub(crate) ticker: &'a mut Ticker,
     pub(crate) buffers: &'a mut Buffers,
@@ -58,10 +61,14 @@ pub(crate) fn run(
     let (end, lookback, is_timestamp) = match source {
         Source::Instant { end, lookback } => (*end, *lookback, false),
         Source::Timestamp { end, lookback } => (*end, *lookback, true),
+        Source::Start { .. } | Source::Smoothed { .. } | Source::Info { .. } => {
+            return run_of_floats(source, decoded, grid, work);
+        }
         Source::Window(call) => {
+            let starts = decoded.starts().filter(|_| env.start_timestamps && starts::concern(call.function));
             let input = Input { floats: decoded.without_markers(), hists: decoded.hists(stats_only) };
             let Work { key, column, hists, .. } = work;
-            return windows(call, input, grid, key, Out { column, hists }, env);
+            return windows(call, input, starts, grid, key, Out { column, hists }, env);
         }
     };
     work.key.drop_name |= is_timestamp;
@@ -79,6 +86,43 @@ pub(crate) fn run(
         instant(samples, has_markers, grid, end, lookback, column, |s, at| s.values[at])
     };
     Ok((seen > 0, looked_at(seen, column)))
+}
+
+/// Sources that histograms do not have.
+fn run_of_floats(
+    source: &Source,
+    decoded: &Decoded,
+    grid: Grid,
+    work: &mut Work,
+) -> Result<(bool, Looked), QueryError> {
+    let column = &mut work.column;
+    let (samples, has_markers) = decoded.with_markers();
+    let (seen, is_smooth) = match source {
+        Source::Start { end, lookback } => {
+            let starts = decoded.starts_with_markers();
+            let tell = |_: Samples<'_>, at: usize| secs(starts.map_or(0, |starts| starts[at]));
+            work.key.drop_name = true;
+            (instant(samples, has_markers, grid, *end, *lookback, column, tell), false)
+        }
+        Source::Smoothed { end, lookback } => {
+            if !decoded.hists(false).ts.is_empty() {
+                return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
+            }
+            (extended::smooth(decoded.without_markers(), grid, *end, *lookback, column), true)
+        }
+        Source::Info { range, lookback } => {
+            if !decoded.hists(false).ts.is_empty() {
+                return Err(QueryError::InfoHistogram(work.key.labels.clone()));
+            }
+            let (samples, end) = (samples.within(*range), WindowEnd::Before(0));
+            (instant(samples, has_markers, grid, end, *lookback, column, |s, at| ms(s.ts[at])), false)
+        }
+        Source::Instant { .. } | Source::Timestamp { .. } | Source::Window(_) => {
+            return Err(QueryError::Malformed("a source of histograms where floats are wanted"));
+        }
+    };
+    let looked = looked_at(seen, column);
+    Ok((seen > 0, if is_smooth { Looked { seen: 0, read: 0, ..looked } } else { looked }))
 }
 
 /// As [`instant`], of a series with histograms; returns for how many samples what was seen counts.
@@ -179,6 +223,7 @@ pub(crate) struct Out<'a> {
 pub(crate) fn windows(
     call: &WindowCall,
     input: Input<'_>,
+    starts: Option<Starts<'_>>,
     grid: Grid,
     key: &mut Key,
     out: Out<'_>,
@@ -192,9 +237,13 @@ pub(crate) fn windows(
     let Out { column, hists } = out;
     column.resize(grid.count, ABSENT);
     let Buffers { windows, hist_windows, scratch, .. } = &mut *env.buffers;
-    windows.find(samples.ts, grid, call.spec);
-    let mut totals = windows.totals(grid, call.spec);
+    let wide = call.extension.map_or(call.spec, |extension| extension.widen(call.spec));
+    windows.find(samples.ts, grid, wide);
+    let mut totals = windows.totals(grid, wide);
     if !input.hists.ts.is_empty() {
+        if call.extension.is_some() {
+            return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
+        }
         hist_windows.find(input.hists.ts, grid, call.spec);
         totals = totals.and(hist_windows.weights(input.hists.hists, grid, call.spec));
     }
@@ -204,10 +253,17 @@ pub(crate) fn windows(
     let numbers = [&call.numbers[0], &call.numbers[1]].map(|n| n.known().unwrap_or(Number::Const(0.0)));
     let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
     env.ticker.tick(grid.count + samples.ts.len())?;
-    window::run(call.function, &arguments, column, scratch, env.ticker)?;
+    let mut overlaps = 0;
+    match (call.extension, starts) {
+        (Some(extension), _) => extended::run(call.function, &arguments, extension, starts, column, env.ticker)?,
+        (None, Some(starts)) => overlaps = starts::run(call.function, &arguments, starts, column, env.ticker)?,
+        (None, None) => window::run(call.function, &arguments, column, scratch, env.ticker)?,
+    }
+    if overlaps > 0 {
+        env.annotations.start_time_overlap(call.pos, metric_name(key, env.delayed), overlaps);
+    }
     if !input.hists.ts.is_empty() {
-        let is_unnamed = key.drop_name && !env.delayed;
-        let name = if is_unnamed { "" } else { key.labels.metric_name().unwrap_or("") };
+        let name = metric_name(key, env.delayed);
         let what = Histograms { floats: &arguments, hists: input.hists, windows: hist_windows, pos: call.pos, name };
         what.run(call.function, column, hists, env.annotations, env.ticker)?;
     }
@@ -218,6 +274,18 @@ pub(crate) fn windows(
     }
     key.drop_name |= !call.function.keeps_name();
     Ok((out.points > 0, Looked { seen: totals.seen, read: totals.read, out }))
+}
+
+/// The name by which annotations call a series; none where it was dropped.
+fn metric_name(key: &Key, delayed: bool) -> &str {
+    let is_dropped = key.drop_name && !delayed;
+    key.labels.metric_name().filter(|_| !is_dropped).unwrap_or("")
+}
+
+/// Milliseconds as they are.
+#[expect(clippy::cast_precision_loss, reason = "2^53 ms are 285,000 years")]
+fn ms(ms: i64) -> f64 {
+    ms as f64
 }
 
 /// Says what is odd about the arguments of a function that gave something.

@@ -27,6 +27,15 @@ pub(crate) struct Samples<'a> {
     pub(crate) values: &'a [f64],
 }
 
+impl<'a> Samples<'a> {
+    /// Those that lie in `range`.
+    pub(crate) fn within(self, range: model::TimeRange) -> Samples<'a> {
+        let from = self.ts.partition_point(|t| *t < range.mint.0);
+        let to = self.ts.partition_point(|t| *t < range.maxt.0).max(from);
+        Samples { ts: &self.ts[from..to], values: &self.values[from..to] }
+    }
+}
+
 /// Where the window of a step ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WindowEnd {

@@ -122,6 +122,7 @@ impl LeafWorker {
         let mut env = Env {
             delayed: plan.params.options.delayed_name_removal,
             type_and_unit_labels: plan.params.options.type_and_unit_labels,
+            start_timestamps: plan.params.options.start_timestamps,
             annotations: &mut self.annotations,
             ticker: &mut self.ticker,
             buffers: &mut self.buffers,

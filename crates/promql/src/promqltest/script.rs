@@ -3,6 +3,7 @@
 use model::{FloatHistogram, Labels, TimestampMs};
 use regexp::Regexp;
 
+use super::starts;
 use crate::ast::Expr;
 use crate::duration::{DurationError, parse_duration};
 use crate::numbers;
@@ -86,8 +87,8 @@ pub(super) struct Load {
 #[derive(Debug)]
 pub(super) struct LoadedSeries {
     pub(super) desc: SeriesDesc,
-    /// An `@st` line stood before it.
-    pub(super) has_start_times: bool,
+    /// For each value how far its start timestamp is from its time; empty where no `@st` line stood before it.
+    pub(super) starts: Vec<Option<i64>>,
 }
 
 /// When an expression is evaluated.
@@ -230,15 +231,23 @@ fn parse_load(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Load, Sc
     };
     let step_ms = duration_ms(line, step.trim())?;
     let mut all = Vec::new();
-    let mut has_start_times = false;
+    let mut starts: Option<(SeriesDesc, Vec<Option<i64>>)> = None;
     while let Some((line, text)) = lines.next_in_block() {
-        let metric = text.split([' ', '\t']).next().unwrap_or("");
-        if metric.ends_with("@st") {
-            has_start_times = true;
+        let (metric, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        if let Some(metric) = metric.strip_suffix("@st") {
+            starts = Some((series(line, &format!("{metric} _"))?, starts::parse(line, rest)?));
             continue;
         }
-        all.push(LoadedSeries { desc: series(line, text)?, has_start_times });
-        has_start_times = false;
+        let desc = series(line, text)?;
+        let starts = match starts.take() {
+            None => Vec::new(),
+            Some((of, starts)) if of.labels == desc.labels && starts.len() == desc.values.len() => starts,
+            Some(_) => return Err(ScriptError::Command { line, text: text.to_owned() }),
+        };
+        all.push(LoadedSeries { desc, starts });
+    }
+    if starts.is_some() {
+        return Err(ScriptError::Command { line, text: "@st line has no following sample line".to_owned() });
     }
     Ok(Load { line, step_ms, with_nhcb, series: all })
 }

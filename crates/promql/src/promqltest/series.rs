@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chunkenc::{FloatHistogramBuilder, NeedsNewChunk, XorEncoder};
+use chunkenc::{FloatHistogramBuilder, NeedsNewChunk, Xor2Encoder, XorEncoder};
 use model::{FloatHistogram, Labels, SeriesId, TenantId, TimestampMs};
 use storage::{Chunk, ChunkEncoding, Series};
 
@@ -31,6 +31,8 @@ type Samples = BTreeMap<i64, Sample>;
 #[derive(Debug, Default)]
 pub(super) struct Store {
     samples: BTreeMap<Labels, Samples>,
+    /// Start timestamps by timestamp.
+    starts: BTreeMap<Labels, BTreeMap<i64, i64>>,
     missing: Vec<(Labels, Feature)>,
 }
 
@@ -40,8 +42,13 @@ impl Store {
         let mut custom = custom_buckets::Collector::default();
         for series in load.series {
             let labels = series.desc.labels;
-            if series.has_start_times {
-                self.missing.push((labels.clone(), Feature::StartTimestamps));
+            if !series.starts.is_empty() {
+                let times = (0i64..).map(|i| i * load.step_ms);
+                let known = times.zip(&series.starts).filter_map(|(t, distance)| Some((t, t + (*distance)?)));
+                self.starts.entry(labels.clone()).or_default().extend(known);
+                if series.desc.values.iter().any(|v| matches!(v, SequenceValue::Histogram { .. })) {
+                    self.missing.push((labels.clone(), Feature::HistogramStarts));
+                }
             }
             let samples = self.samples.entry(labels.clone()).or_default();
             let mut t = 0;
@@ -81,7 +88,7 @@ impl Store {
             .map(|(labels, samples)| Series {
                 id: SeriesId::compute(&tenant, labels, &mut Vec::new()),
                 labels: labels.clone(),
-                chunks: chunks(samples),
+                chunks: chunks(samples, self.starts.get(labels)),
             })
             .collect();
         series.sort_by_key(|series| series.id);
@@ -89,22 +96,30 @@ impl Store {
     }
 }
 
-fn chunks(samples: &Samples) -> Vec<Chunk> {
+/// Series without start timestamps become XOR chunks, so that both encodings are read.
+fn chunks(samples: &Samples, starts: Option<&BTreeMap<i64, i64>>) -> Vec<Chunk> {
     let samples: Vec<(i64, &Sample)> = samples.iter().map(|(t, v)| (*t, v)).collect();
     let is_float = |sample: &Sample| matches!(sample, Sample::Float(_));
     let runs = samples.chunk_by(|a, b| is_float(a.1) == is_float(b.1));
-    runs.flat_map(|run| if is_float(run[0].1) { float_chunks(run) } else { histogram_chunks(run) }).collect()
+    runs.flat_map(|run| if is_float(run[0].1) { float_chunks(run, starts) } else { histogram_chunks(run) }).collect()
 }
 
-fn float_chunks(samples: &[(i64, &Sample)]) -> Vec<Chunk> {
+fn float_chunks(samples: &[(i64, &Sample)], starts: Option<&BTreeMap<i64, i64>>) -> Vec<Chunk> {
+    let float = |sample: &Sample| if let Sample::Float(v) = sample { *v } else { 0.0 };
     let of_part = |part: &[(i64, &Sample)]| {
-        let mut encoder = XorEncoder::new();
-        for (t, sample) in part {
-            if let Sample::Float(v) = sample {
-                encoder.append(*t, *v);
+        let (encoding, data) = match starts {
+            None => {
+                let mut encoder = XorEncoder::new();
+                part.iter().for_each(|(t, v)| encoder.append(*t, float(v)));
+                (ChunkEncoding::Xor, encoder.into_bytes())
             }
-        }
-        chunk(ChunkEncoding::Xor, part, Bytes::copy_from_slice(encoder.bytes()))
+            Some(starts) => {
+                let mut encoder = Xor2Encoder::new();
+                part.iter().for_each(|(t, v)| encoder.append(starts.get(t).copied().unwrap_or(0), *t, float(v)));
+                (ChunkEncoding::Xor2, encoder.into_bytes())
+            }
+        };
+        chunk(encoding, part, Bytes::from(data))
     };
     samples.chunks(SAMPLES_PER_CHUNK).map(of_part).collect()
 }

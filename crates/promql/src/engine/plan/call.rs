@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use regexp::Regexp;
 
-use super::{Built, BuiltKind, Changes, Instant, Planner, Scope, absent_labels, window_range};
+use super::{Built, BuiltKind, Changes, Instant, Planner, Scope, absent_labels, samples_of};
 use crate::ast::{Call, Expr, ExprKind, Pos};
 use crate::engine::column::Grid;
-use crate::engine::error::{Feature, QueryError};
+use crate::engine::error::QueryError;
+use crate::engine::extended::{self, Extension};
 use crate::engine::histogram::HistogramStat;
 use crate::engine::invariant::unparen;
 use crate::engine::math::MathFn;
@@ -84,6 +85,13 @@ impl Planner<'_> {
                 ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Timestamp),
                 _ => self.map_first(call, MapOp::StepTime, grid, scope),
             },
+            // Start timestamps belong to samples of storage: any other expression has lost them.
+            "start_timestamp" => match &arg(call, 0)?.kind {
+                ExprKind::Vector(selector) if self.params.options.start_timestamps => {
+                    self.instant(selector, grid, scope, Instant::Start)
+                }
+                _ => self.map_first(call, MapOp::Nothing, grid, scope),
+            },
             "vector" => {
                 let number = self.scalar(arg(call, 0)?, grid, scope)?;
                 Ok(node(Node::Vector(number, grid.count), grid))
@@ -115,8 +123,7 @@ impl Planner<'_> {
                     .collect();
                 self.histogram(call, HistogramFn::Quantiles(label, qs?), arg(call, 0)?, grid, scope)
             }
-            "info" => Err(QueryError::Unsupported(Feature::Info)),
-            "start_timestamp" => Err(QueryError::Unsupported(Feature::StartTimestamps)),
+            "info" => self.info(call, grid, scope),
             _ => Err(QueryError::Malformed("an unknown function")),
         }
     }
@@ -152,16 +159,24 @@ impl Planner<'_> {
             ExprKind::Matrix(matrix) => {
                 let (end, matchers) = self.selector(&matrix.selector)?;
                 let spec = WindowSpec { range: self.times.positive(&matrix.range)?, end };
+                if let Some(refused) = extended::refusal(matrix.selector.edges, call.function) {
+                    return Err(refused);
+                }
+                let extension = Extension::new(matrix.selector.edges, self.params.lookback.0);
                 let labels = absent_labels(&matchers);
-                let samples = window_range(grid, end, spec.range);
-                let source = Source::Window(WindowCall { function, spec, numbers, pos });
+                let samples = samples_of(grid, spec, extension);
+                let source = Source::Window(WindowCall { function, spec, numbers, pos, extension });
                 (self.stream(matchers, samples, source, grid, scope, changes()), labels)
             }
             ExprKind::Subquery(subquery) => {
                 let (from, spec) = self.subquery_windows(subquery, grid)?;
                 let inner = self.vector(&subquery.expr, from, Scope { counts: false, needs_buckets: true, ..scope })?;
                 let repeat = if scope.counts { scope.repeat } else { 0 };
-                let op = MapOp::Subquery { call: WindowCall { function, spec, numbers, pos }, from, repeat };
+                let op = MapOp::Subquery {
+                    call: WindowCall { function, spec, numbers, pos, extension: None },
+                    from,
+                    repeat,
+                };
                 (self.map(inner, op, grid, changes()), model::Labels::empty())
             }
             _ => return Err(QueryError::Malformed("no range vector where one is wanted")),

@@ -251,22 +251,6 @@ fn damaged_chunks_are_an_error_that_names_the_series() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    for (text, feature) in [
-        ("rate(x[5m] anchored)", Feature::ExtendedRangeSelectors),
-        ("x smoothed", Feature::ExtendedRangeSelectors),
-        ("x + fill(0) y", Feature::FillModifiers),
-        ("info(x)", Feature::Info),
-        ("start_timestamp(x)", Feature::StartTimestamps),
-    ] {
-        match plan(&parse(text), two_hours()) {
-            Err(QueryError::Unsupported(found)) => assert_eq!(found, feature, "{text}"),
-            other => panic!("{text}: {other:?}"),
-        }
-    }
-}
-
-#[test]
 fn a_range_query_wants_a_value_per_step() {
     for (text, found) in [("x[5m]", "range vector"), ("x[5m:1m]", "range vector"), ("\"a\"", "string")] {
         let e = plan(&parse(text), two_hours()).unwrap_err();
