@@ -33,6 +33,7 @@ mod rate;
 mod regression;
 mod result;
 mod row;
+mod select;
 mod sink;
 mod sort;
 mod source;

@@ -69,3 +69,4 @@ fn evaluate(
 }
 
 mod behaviour;
+mod interrupt;
