@@ -27,6 +27,8 @@ mod limits;
 mod load;
 mod map;
 mod math;
+#[cfg(test)]
+mod naive;
 mod node;
 mod plan;
 mod rate;

@@ -70,3 +70,4 @@ fn evaluate(
 
 mod behaviour;
 mod interrupt;
+mod property;
