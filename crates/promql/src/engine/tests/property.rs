@@ -112,6 +112,7 @@ fn first_seed() -> u64 {
 }
 
 #[test]
+#[ignore = "the grammar still writes what two evaluators may differ in: sums of times, names that vary within subqueries"]
 fn the_engine_agrees_with_the_evaluator_that_is_written_for_clarity() {
     const TIME: Duration = Duration::from_secs(8);
     let first = first_seed();
