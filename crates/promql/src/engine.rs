@@ -29,12 +29,15 @@ mod limits;
 mod load;
 mod map;
 mod math;
+#[cfg(test)]
+mod naive;
 mod node;
 mod plan;
 mod rate;
 mod regression;
 mod result;
 mod row;
+mod select;
 mod sink;
 mod sort;
 mod source;

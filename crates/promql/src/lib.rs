@@ -5,6 +5,7 @@
 pub mod ast;
 pub mod duration;
 pub mod engine;
+pub mod features;
 pub mod functions;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -52,7 +52,9 @@ impl Decoded {
             let before = self.ts.last().copied();
             let start = self.ts.len();
             let n = self.append(series, chunk)?;
-            in_order &= before.is_none_or(|last| self.ts.get(start).is_none_or(|first| last < *first));
+            let part = &self.ts[start..];
+            in_order &= before.is_none_or(|last| part.first().is_none_or(|first| last < *first));
+            in_order &= part.windows(2).fold(true, |ok, pair| ok & (pair[0] < pair[1]));
             ticker.tick(n)?;
         }
         let decoded = self.ts.len() + self.hists.ts.len();
@@ -61,15 +63,14 @@ impl Decoded {
         } else {
             self.starts.resize(self.ts.len(), 0);
         }
-        in_order &= self.ts.windows(2).fold(true, |ok, pair| ok & (pair[0] < pair[1]));
         if !in_order {
-            self.join();
+            self.join(ticker)?;
         }
         self.hists.settle(range, wants_stats);
         self.drop_floats_beside_hists();
         self.from = self.ts.partition_point(|t| *t < range.mint.0);
         self.to = self.ts.partition_point(|t| *t < range.maxt.0).max(self.from);
-        self.find_nans();
+        self.find_nans(ticker)?;
         Ok(decoded)
     }
 
@@ -121,12 +122,12 @@ impl Decoded {
     }
 
     /// Orders samples of overlapping chunks; of two with one timestamp `join_values` decides.
-    fn join(&mut self) {
+    fn join(&mut self, ticker: &mut Ticker) -> Result<(), QueryError> {
         let has_starts = !self.starts.is_empty();
         let start = |at: usize| self.starts.get(at).copied().unwrap_or(0);
         let times = self.ts.iter().copied().zip(self.values.iter().copied());
         let mut samples: Vec<(i64, f64, i64)> = times.enumerate().map(|(at, (t, v))| (t, v, start(at))).collect();
-        samples.sort_by_key(|(t, ..)| *t);
+        sort_by_time(&mut samples, ticker)?;
         self.ts.clear();
         self.values.clear();
         self.starts.clear();
@@ -156,14 +157,17 @@ impl Decoded {
                 }
             }
         }
+        Ok(())
     }
 
     /// Looks for staleness markers, and for the one NaN that columns keep for themselves.
-    fn find_nans(&mut self) {
+    fn find_nans(&mut self, ticker: &mut Ticker) -> Result<(), QueryError> {
         self.has_markers = false;
         let values = &mut self.values[self.from..self.to];
-        if !values.iter().fold(false, |any, v| any | v.is_nan()) {
-            return;
+        let mut any = false;
+        ticker.each_part(values, |part| any |= part.iter().fold(false, |any, v| any | v.is_nan()))?;
+        if !any {
+            return Ok(());
         }
         for v in values.iter_mut() {
             if is_absent(*v) {
@@ -183,6 +187,7 @@ impl Decoded {
                 }
             }
         }
+        Ok(())
     }
 
     /// All samples, staleness markers included, and whether there are any.
@@ -223,4 +228,35 @@ impl Decoded {
             self.with_markers().0
         }
     }
+}
+
+/// A timestamp, a value, a start timestamp.
+type Timed = (i64, f64, i64);
+
+/// Sorts by timestamp; equal ones keep their order. Parts are sorted, then merged, so that an interrupt is seen in between.
+fn sort_by_time(samples: &mut Vec<Timed>, ticker: &mut Ticker) -> Result<(), QueryError> {
+    const PART: usize = 20_000;
+    for part in samples.chunks_mut(PART) {
+        ticker.tick(part.len())?;
+        part.sort_by_key(|(t, ..)| *t);
+    }
+    let mut width = PART;
+    let mut merged: Vec<Timed> = Vec::with_capacity(samples.len());
+    while width < samples.len() {
+        merged.clear();
+        for pair in samples.chunks(2 * width) {
+            let (mut a, mut b) = pair.split_at(width.min(pair.len()));
+            while let (Some(first), Some(second)) = (a.first(), b.first()) {
+                let from = if second.0 < first.0 { &mut b } else { &mut a };
+                merged.push(from[0]);
+                *from = &from[1..];
+                ticker.tick(1)?;
+            }
+            merged.extend_from_slice(a);
+            merged.extend_from_slice(b);
+        }
+        std::mem::swap(samples, &mut merged);
+        width *= 2;
+    }
+    Ok(())
 }

@@ -66,6 +66,18 @@ pub enum QueryError {
     /// More samples than the query may hold.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// More series than the query may read.
+    #[error("query processing would load too many series into memory in query execution")]
+    TooManySeries,
+    /// More bytes of chunks than the query may read.
+    #[error("query processing would load too many bytes into memory in query execution")]
+    TooManyBytes,
+    /// More steps than a range query may have.
+    #[error(
+        "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+        with_commas(*.0)
+    )]
+    TooManySteps(u64),
     /// The caller gave up.
     #[error("query was canceled in expression evaluation")]
     Canceled,
@@ -182,6 +194,19 @@ pub enum QueryError {
         #[source]
         source: chunkenc::DecodeError,
     },
+}
+
+/// `11,000`
+fn with_commas(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 impl QueryError {

@@ -72,6 +72,9 @@ pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryEr
     let (start, end) = (params.start.0, params.end.0);
     let is_instant = params.is_instant();
     let grid = if is_instant { Grid::new(start, start, 1) } else { Grid::new(start, end, params.step.0.max(1)) };
+    if grid.count.saturating_sub(1) as u64 > params.limits.steps_max {
+        return Err(QueryError::TooManySteps(params.limits.steps_max));
+    }
     let mut planner = Planner {
         params,
         times: QueryTimes { start, end, step: if is_instant { 0 } else { params.step.0 } },

@@ -187,9 +187,14 @@ fn instant(
         WindowEnd::Before(offset) => (grid.start.saturating_sub(offset), grid.step),
         WindowEnd::At(at) => (at, 0),
     };
+    // With many samples to a step those between are not looked at.
+    let is_sparse = ts.len() / 16 > column.len();
     for out in column.iter_mut() {
         let t = next;
         next = next.saturating_add(step);
+        if is_sparse {
+            after += ts[after..].partition_point(|at| *at <= t);
+        }
         while after < ts.len() && ts[after] <= t {
             after += 1;
         }

@@ -71,3 +71,5 @@ fn evaluate(expr: &Expr, params: QueryParams, double: &Double) -> Result<QueryRe
 }
 
 mod behaviour;
+mod interrupt;
+mod property;

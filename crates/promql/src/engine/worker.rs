@@ -109,6 +109,7 @@ impl LeafWorker {
     fn push_one(&mut self, plan: &PlanState, series: &Series) -> Result<(), QueryError> {
         let range = plan.planned.leaves[self.leaf].range;
         self.stats.series += 1;
+        plan.budget.take(series)?;
         let pipelines = &plan.planned.leaf_plans[self.leaf].pipelines;
         let is_raw = |at: &usize| matches!(plan.planned.pipelines[*at].sink, SinkSpec::Raw);
         let wants_stats = pipelines.iter().any(|at| plan.planned.pipelines[*at].stats_only);

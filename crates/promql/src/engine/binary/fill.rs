@@ -37,7 +37,7 @@ impl Fills {
                 .zip(&sides.many_groups)
                 .map(|(many, group)| {
                     let there: Vec<&Row> = sides.ones(*group).iter().map(|at| &sides.one[*at]).collect();
-                    filled(many, &there, fill, &labels)
+                    filled(many, &there, fill, labels)
                 })
                 .collect();
         }
@@ -51,7 +51,7 @@ impl Fills {
                 .one
                 .iter()
                 .zip(&sides.one_groups)
-                .map(|(one, group)| filled(one, many_of.get(group).unwrap_or(&none), fill, &labels))
+                .map(|(one, group)| filled(one, many_of.get(group).unwrap_or(&none), fill, labels))
                 .collect();
         }
         Fills { ones, manys }

@@ -85,7 +85,7 @@ fn params(case: &Json) -> Option<(String, QueryParams)> {
     if all.contains_key("lookback_delta") {
         params.lookback = duration("lookback_delta")?;
     }
-    params.limits = Limits { samples_max: 50_000 };
+    params.limits = Limits { samples_max: 50_000, ..Limits::default() };
     params.subquery_step = DurationMs::mins(1);
     Some(((*all.get("query")?).to_owned(), params))
 }

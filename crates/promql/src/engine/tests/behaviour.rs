@@ -74,7 +74,7 @@ fn leaves_ask_for_what_is_looked_at() {
 fn memory_follows_the_result() {
     let mut params = two_hours();
     // Too few for rows to be kept.
-    params.limits = Limits { samples_max: 3000 };
+    params.limits = Limits { samples_max: 3000, ..Limits::default() };
     let result = evaluate(&parse("sum by (parity) (rate(x_total[5m]))"), params, &counters()).unwrap();
     // Two groups in two workers, and the samples of the series at hand.
     assert!(result.stats.held_samples <= 4 * 480 + 480, "{:?}", result.stats);
@@ -84,7 +84,7 @@ fn memory_follows_the_result() {
 fn limits_end_a_query() {
     let with_limit = |text: &str, samples_max: u64| {
         let mut params = two_hours();
-        params.limits = Limits { samples_max };
+        params.limits = Limits { samples_max, ..Limits::default() };
         evaluate(&parse(text), params, &counters()).map(drop)
     };
     for (text, samples_max, fits) in [
@@ -106,6 +106,33 @@ fn limits_end_a_query() {
             }
         }
     }
+}
+
+#[test]
+fn every_bound_ends_a_query_with_its_own_words() {
+    let with_limits = |limits: Limits| {
+        let params = QueryParams { limits, ..two_hours() };
+        evaluate(&parse("count(x_total)"), params, &counters()).map(drop).map_err(|e| e.to_string())
+    };
+    let bytes: u64 = counters().series.iter().flat_map(|s| &s.chunks).map(|c| c.data.len() as u64).sum();
+    let default = Limits::default();
+    let too_many =
+        |what: &str| Err(format!("query processing would load too many {what} into memory in query execution"));
+    for (limits, expected) in [
+        (Limits { series_max: 10, chunk_bytes_max: bytes, steps_max: 479, ..default }, Ok(())),
+        (Limits { series_max: 9, ..default }, too_many("series")),
+        (Limits { chunk_bytes_max: bytes - 1, ..default }, too_many("bytes")),
+        (Limits { samples_max: 479, ..default }, too_many("samples")),
+    ] {
+        assert_eq!(with_limits(limits), expected, "{limits:?}");
+    }
+    // As the HTTP API of Prometheus says it.
+    let range = |end: i64| QueryParams::range(TimestampMs(0), TimestampMs(end), DurationMs::secs(1));
+    assert!(evaluate(&parse("1"), range(11_000_000), &counters()).is_ok());
+    assert_eq!(
+        evaluate(&parse("1"), range(11_001_000), &counters()).map(drop).unwrap_err().to_string(),
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"
+    );
 }
 
 #[test]
