@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 TARGET := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/narthex-target
 
-.PHONY: run setup check test just-test fmt bench bench-check
+.PHONY: run setup check test just-test fmt fuzz bench bench-check
 
 # Installs what the build needs, builds, and starts everything in one process with data in ./data.
 run: setup
@@ -33,6 +33,20 @@ just-test: setup
 
 fmt:
 	cargo fmt --all
+
+# How long each target is fuzzed, and which. fuzz/README.md says more; `make test` runs their corpora.
+SECONDS := 60
+TARGETS := $(notdir $(wildcard fuzz/corpus/*))
+
+fuzz: setup
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing; get it with: cargo install cargo-fuzz"; exit 1; }
+	@command -v g++ >/dev/null || { echo "g++ is missing, which libFuzzer is built with; get it with: apt-get install g++"; exit 1; }
+	@[ fuzz/Cargo.lock -nt Cargo.lock ] || cp Cargo.lock fuzz/Cargo.lock
+	@export RUSTFLAGS="-Clink-arg=-fuse-ld=mold"; cargo fuzz build -s none && for t in $(TARGETS); do \
+		echo "== $$t"; mkdir -p $(TARGET)/fuzz/$$t; \
+		cargo fuzz run -s none $$t $(TARGET)/fuzz/$$t fuzz/corpus/$$t -- \
+			-max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 # Beside Debian's Prometheus and VictoriaMetrics, in one run; about an hour. benches/README.md says what is measured.
 bench: setup

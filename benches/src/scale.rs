@@ -52,7 +52,7 @@ impl std::str::FromStr for Scale {
             }),
             "medium" => Ok(Scale {
                 name: "medium",
-                targets: 100,
+                targets: 200,
                 minutes: 40,
                 settle_s: 11,
                 warm_up_scrapes: 4,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 
-use super::{ANSWER_TIME_MAX, VALUE_ERROR, Verdict, key_of, spread};
+use super::{ANSWER_TIME_MAX, VALUE_ERROR, Verdict, spread};
 use crate::answer::{ask_instant, close, key, parse};
 use crate::fleet::{Fleet, Generation, Template};
 use crate::http::Client;
@@ -56,7 +56,7 @@ fn scraped_target(
         for at_ms in [window.end_ms - window.window_ms, window.end_ms] {
             let generation = fleet.generation(target, template.pod, at_ms);
             let labels = fleet.labels(target, template, generation);
-            let key = key(labels.iter().map(|(name, value)| (*name, value.as_str())));
+            let key = scraped_key(labels.iter().map(|(name, value)| (*name, value.as_str())));
             places.insert((template.name.clone(), key), (place, generation));
         }
     }
@@ -66,7 +66,8 @@ fn scraped_target(
         if name == "up" || name.starts_with("scrape_") {
             continue;
         }
-        let Some(&(place, generation)) = places.get(&(name, key_of(&series.metric))) else {
+        let labels = series.metric.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let Some(&(place, generation)) = places.get(&(name, scraped_key(labels))) else {
             verdict.mismatch(|| format!("never served: {:?}", series.metric));
             continue;
         };
@@ -91,6 +92,17 @@ fn scraped_target(
         }
     }
     Ok(())
+}
+
+/// The key of a series, with bounds as numbers: Prometheus 3 and Narthex store a page's `le="1"` as `1.0`, Prometheus 2 does not.
+fn scraped_key<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let labels: Vec<(&str, String)> = labels
+        .map(|(name, value)| match (name, value.parse::<f64>()) {
+            ("le" | "quantile", Ok(bound)) => (name, bound.to_string()),
+            _ => (name, value.to_string()),
+        })
+        .collect();
+    key(labels.iter().map(|(name, value)| (*name, value.as_str())))
 }
 
 fn was_served(

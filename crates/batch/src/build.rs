@@ -11,10 +11,14 @@ pub struct BatchBuilder {
     /// Only the first `used` sections belong to the batch being built.
     sections: Vec<SectionBuilder>,
     used: usize,
+    /// By partition, modulo [`HINTS_MAX`]: the section that was begun last for it, plus one.
+    by_partition: Vec<u32>,
     /// Upper bound on the bytes of the sections.
     bytes: usize,
 }
 
+/// As many as a cluster can have partitions; a number from elsewhere may be any.
+const HINTS_MAX: usize = 4096;
 /// Bytes of a section besides tenant and columns' contents: counts, and kind and length of four columns.
 const SECTION_BYTES: usize = 1 + 4 + 1 + 4 * 5 + 8;
 /// Most bytes that a sample can take: an id, its count, a timestamp, a value.
@@ -140,7 +144,10 @@ impl BatchBuilder {
 
     fn section(&mut self, tenant: &TenantId, partition: PartitionId) -> &mut SectionBuilder {
         let known = |s: &SectionBuilder| s.partition == partition.0 && s.tenant.as_ref() == Some(tenant);
-        let at = match self.sections[..self.used].iter().position(known) {
+        let slot = partition.0 as usize % HINTS_MAX;
+        let hint = self.by_partition.get(slot).map_or(usize::MAX, |n| (*n as usize).wrapping_sub(1));
+        let used = &self.sections[..self.used];
+        let at = match used.get(hint).filter(|s| known(s)).map(|_| hint).or_else(|| used.iter().position(known)) {
             Some(i) => i,
             None => {
                 if self.used == self.sections.len() {
@@ -148,7 +155,11 @@ impl BatchBuilder {
                 }
                 self.sections[self.used].reset(tenant, partition);
                 self.bytes += SECTION_BYTES + tenant.as_str().len();
+                if self.by_partition.len() <= slot {
+                    self.by_partition.resize(slot + 1, 0);
+                }
                 self.used += 1;
+                self.by_partition[slot] = u32::try_from(self.used).expect("sections are few");
                 self.used - 1
             }
         };

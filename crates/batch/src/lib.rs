@@ -17,6 +17,8 @@
 //! kind refuses it. In the steady state a sample takes 26 bytes. No I/O, no admission, no compression.
 
 mod build;
+#[doc(hidden)]
+pub mod fuzzing;
 mod parse;
 mod varint;
 

@@ -345,6 +345,11 @@ impl<'a> FloatColumn<'a> {
         }
     }
 
+    /// A hash of the ids in their order.
+    pub fn ids_hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(self.ids)
+    }
+
     /// The series of the column, in order; one may occur again.
     pub fn ids(&self) -> impl Iterator<Item = SeriesId> {
         self.ids.chunks_exact(16).map(|b| SeriesId(u128::from_le_bytes(b.try_into().expect("chunks of 16 bytes"))))

@@ -30,6 +30,16 @@ pub fn fuzz_index_and_chunks(index: &[u8], segment: &[u8], tombstones: &[u8]) {
     }
 }
 
+/// Two lengths (four bytes each, little-endian), then an index, a chunk file and tombstones.
+pub fn fuzz_files(bytes: &[u8]) {
+    let Some((lengths, rest)) = bytes.split_first_chunk::<8>() else { return };
+    let [a, b, c, d, e, f, g, h] = *lengths;
+    let cut = |len: [u8; 4], rest: usize| (u32::from_le_bytes(len) as usize).min(rest);
+    let (index, rest) = rest.split_at(cut([a, b, c, d], rest.len()));
+    let (segment, tombstones) = rest.split_at(cut([e, f, g, h], rest.len()));
+    fuzz_index_and_chunks(index, segment, tombstones);
+}
+
 /// `bytes` as `meta.json`: what is read is read again from what is written of it.
 pub fn fuzz_meta(bytes: &[u8]) {
     let source = |bytes: Vec<u8>| MemoryBlock(HashMap::from([(BlockFile::Meta, Bytes::from(bytes))]));

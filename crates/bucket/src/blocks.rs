@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use ulid::Ulid;
 
+use crate::remote::may_pass;
 use crate::{Bucket, Error};
 
 /// The label under which Thanos and we keep the tenant of a block.
@@ -32,8 +33,18 @@ pub struct Blocks {
 #[derive(Default)]
 struct Known {
     open: BTreeMap<Ulid, Arc<Block>>,
-    /// Blocks that cannot be read: their range as far as it is known, and why. Named in answers that would need them.
-    set_aside: BTreeMap<Ulid, (Option<TimeRange>, String)>,
+    /// Blocks that cannot be read. Named in answers that would need them.
+    set_aside: BTreeMap<Ulid, SetAside>,
+    /// A listing has succeeded.
+    listed: bool,
+}
+
+struct SetAside {
+    /// As far as it is known.
+    range: Option<TimeRange>,
+    why: String,
+    /// The store was out of reach; the next refresh tries again.
+    again: bool,
 }
 
 /// One block as a store; its damage sets it aside.
@@ -53,9 +64,11 @@ impl Blocks {
         let listed: BTreeSet<Ulid> = self.bucket.list().await?.into_iter().collect();
         let new: Vec<Ulid> = {
             let mut known = self.known.write();
+            known.listed = true;
             known.open.retain(|ulid, _| listed.contains(ulid));
             known.set_aside.retain(|ulid, _| listed.contains(ulid));
-            let seen = |ulid: &Ulid| known.open.contains_key(ulid) || known.set_aside.contains_key(ulid);
+            let given_up = |ulid: &Ulid| known.set_aside.get(ulid).is_some_and(|s| !s.again);
+            let seen = |ulid: &Ulid| known.open.contains_key(ulid) || given_up(ulid);
             listed.into_iter().filter(|u| !seen(u)).collect()
         };
         for ulid in new {
@@ -63,15 +76,21 @@ impl Blocks {
             // Opening reads the index' tables: not for the reactor's threads.
             let opened =
                 tokio::task::spawn_blocking(move || (Block::read_meta(&*source).ok(), Block::open(source))).await;
-            match opened {
+            let (range, why, again) = match opened {
                 Ok((_, Ok(block))) if foreign_labels(block.meta()) => {
-                    let why = "it has external labels, which this version does not add on reading".to_owned();
-                    set_aside(&self.known, ulid, Some(block.meta().range()), why);
+                    let why = "it has external labels, which this version does not add on reading";
+                    (Some(block.meta().range()), why.to_owned(), false)
                 }
-                Ok((_, Ok(block))) => drop(self.known.write().open.insert(ulid, Arc::new(block))),
-                Ok((meta, Err(e))) => set_aside(&self.known, ulid, meta.map(|m| m.range()), chain(&e)),
-                Err(e) => set_aside(&self.known, ulid, None, e.to_string()),
-            }
+                Ok((_, Ok(block))) => {
+                    let mut known = self.known.write();
+                    known.set_aside.remove(&ulid);
+                    known.open.insert(ulid, Arc::new(block));
+                    continue;
+                }
+                Ok((meta, Err(e))) => (meta.map(|m| m.range()), chain(&e), may_pass(&e)),
+                Err(e) => (None, e.to_string(), false),
+            };
+            set_aside(&self.known, ulid, SetAside { range, why, again });
         }
         Ok(())
     }
@@ -83,7 +102,7 @@ impl Blocks {
 
     /// Blocks that cannot be read, and why.
     pub fn set_aside(&self) -> Vec<(Ulid, String)> {
-        self.known.read().set_aside.iter().map(|(u, (_, why))| (*u, why.clone())).collect()
+        self.known.read().set_aside.iter().map(|(u, s)| (*u, s.why.clone())).collect()
     }
 
     /// Deletes a block from the bucket, after no new query meets it.
@@ -112,11 +131,11 @@ fn belongs(meta: &BlockMeta, tenant: &TenantId) -> bool {
     named.map_or(TenantId::ANONYMOUS, String::as_str) == tenant.as_str()
 }
 
-fn set_aside(known: &RwLock<Known>, ulid: Ulid, range: Option<TimeRange>, why: String) {
-    warn!(block_ulid = %ulid, error = %why, "block set aside");
+fn set_aside(known: &RwLock<Known>, ulid: Ulid, aside: SetAside) {
+    warn!(block_ulid = %ulid, error = %aside.why, again = aside.again, "block set aside");
     let mut known = known.write();
     known.open.remove(&ulid);
-    known.set_aside.insert(ulid, (range, why));
+    known.set_aside.insert(ulid, aside);
 }
 
 /// How often a question is asked again because a block turned out to be unreadable and was set aside.
@@ -154,17 +173,21 @@ impl Queryable for Blocks {
 
     fn missing(&self, _tenant: &TenantId, range: TimeRange) -> Vec<String> {
         let known = self.known.read();
-        let concerns = |r: &Option<TimeRange>| r.is_none_or(|r| r.overlaps(&range));
-        let named = known.set_aside.iter().filter(|(_, (r, _))| concerns(r));
-        named.map(|(ulid, (_, why))| format!("block {ulid} is set aside, its samples are missing: {why}")).collect()
+        if !known.listed && self.bucket.is_remote() {
+            return vec!["the bucket could not be listed yet, the samples of its blocks are missing".to_owned()];
+        }
+        let named = known.set_aside.iter().filter(|(_, s)| s.range.is_none_or(|r| r.overlaps(&range)));
+        named.map(|(ulid, s)| format!("block {ulid} is set aside, its samples are missing: {}", s.why)).collect()
     }
 }
 
 impl OneBlock {
     fn failed(&self, e: block::ReadError) -> SelectError {
         let ulid = self.block.meta().ulid;
+        let again = may_pass(&e);
         let error = e.into_select_error(&ulid.to_string());
-        set_aside(&self.known, ulid, Some(self.block.meta().range()), error.to_string());
+        let range = Some(self.block.meta().range());
+        set_aside(&self.known, ulid, SetAside { range, why: error.to_string(), again });
         error
     }
 

@@ -5,12 +5,20 @@
 //! closed/<cluster>/<group>/<start of the range in ms>.json  the manifest of a closed range, created once
 //! ```
 //!
-//! Only this crate knows keys of objects. It does not decide what is cut, closed or deleted, and reads no clock.
+//! The object store is a local directory, or an S3 bucket. Only this crate knows keys of objects. It does not decide what is cut, closed or deleted, and reads no clock.
 
 mod blocks;
+#[doc(hidden)]
+pub mod fuzzing;
 mod manifest;
+mod remote;
+mod s3;
 mod store;
 
 pub use blocks::Blocks;
 pub use manifest::{Created, Manifest, ManifestBlock};
+pub use s3::S3Error;
 pub use store::{Bucket, Error};
+
+#[cfg(test)]
+mod tests;

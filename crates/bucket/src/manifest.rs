@@ -21,6 +21,18 @@ pub struct Manifest {
     pub blocks: Vec<ManifestBlock>,
 }
 
+impl Manifest {
+    /// From the bytes of its object.
+    pub(crate) fn read(bytes: &[u8]) -> serde_json::Result<Manifest> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The bytes of its object.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a manifest is plain data")
+    }
+}
+
 /// A block of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestBlock {

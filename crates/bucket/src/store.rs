@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use block::{BlockMeta, BlockSource, LocalBlock};
+use block::{BlockSource, LocalBlock};
+use config::object_store::S3Config;
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tokio::runtime::Handle;
+use tracing::warn;
 use ulid::Ulid;
 
+use crate::remote::RemoteReads;
+use crate::s3::{self, S3Error, Stores};
 use crate::{Created, Manifest};
 
 /// Bytes read and put at once; longer files go up in parts.
@@ -38,6 +43,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// There is no client of the object store.
+    #[error(transparent)]
+    S3(#[from] S3Error),
     /// A manifest is not one.
     #[error("manifest {key} is malformed")]
     Manifest {
@@ -49,17 +57,30 @@ pub enum Error {
     },
 }
 
-/// A bucket; today a local directory.
+/// A bucket: a local directory, or one of an object store.
 #[derive(Clone)]
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
-    /// The folder, which blocks are read from without the detour over objects.
-    folder: PathBuf,
+    reads: Reads,
+    part_bytes: usize,
+}
+
+/// Where blocks are read from.
+#[derive(Clone)]
+enum Reads {
+    /// The folder itself, without the detour over objects.
+    Folder(PathBuf),
+    /// The same store, but with less patience: somebody waits for the answer.
+    Store(RemoteReads),
 }
 
 fn fail(action: &'static str, key: &Key) -> impl FnOnce(object_store::Error) -> Error {
     let key = key.to_string();
     move |source| Error::Store { action, key, source }
+}
+
+fn fail_to(action: &'static str, what: &'static str) -> impl Fn(object_store::Error) -> Error {
+    move |source| Error::Store { action, key: what.to_owned(), source }
 }
 
 impl Bucket {
@@ -69,12 +90,34 @@ impl Bucket {
         std::fs::create_dir_all(folder).map_err(local)?;
         let folder = folder.canonicalize().map_err(local)?;
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(fail("open", &Key::default()))?.with_fsync(true);
-        Ok(Bucket { store: Arc::new(store), folder })
+        Ok(Bucket { store: Arc::new(store), reads: Reads::Folder(folder), part_bytes: PART_BYTES })
+    }
+
+    /// The bucket of an object store, below `prefix`. Nothing is asked of it yet. `variable` gives variables of the environment,
+    /// which count where the configuration has no credentials. To be called within a runtime, which then carries the requests.
+    pub fn s3(s3: &S3Config, prefix: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Bucket, Error> {
+        let Stores { store, reads, part_bytes } = s3::stores(s3, prefix, variable)?;
+        Ok(Bucket { store, reads: Reads::Store(RemoteReads::new(reads, Handle::current())), part_bytes })
+    }
+
+    /// A bucket in any store, as if it were far away.
+    #[cfg(test)]
+    pub(crate) fn of_store(store: Arc<dyn ObjectStore>) -> Bucket {
+        let reads = RemoteReads::new(store.clone(), Handle::current());
+        Bucket { store, reads: Reads::Store(reads), part_bytes: PART_BYTES }
+    }
+
+    /// Whether another machine holds it, so that it may be out of reach for a while.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.reads, Reads::Store(..))
     }
 
     /// What reads the block `ulid`.
     pub fn source(&self, ulid: Ulid) -> Arc<dyn BlockSource> {
-        Arc::new(LocalBlock::new(self.folder.join(ulid.to_string())))
+        match &self.reads {
+            Reads::Folder(folder) => Arc::new(LocalBlock::new(folder.join(ulid.to_string()))),
+            Reads::Store(reads) => Arc::new(reads.block(ulid)),
+        }
     }
 
     /// Uploads a finished block from a local folder: `meta.json` last, so that nobody finds half a block. Returns its bytes.
@@ -95,44 +138,43 @@ impl Bucket {
         let mut source = std::fs::File::open(file).map_err(local)?;
         let len = source.metadata().map_err(local)?.len();
         let mut part = Vec::new();
-        if len <= PART_BYTES as u64 {
+        if len <= self.part_bytes as u64 {
             source.read_to_end(&mut part).map_err(local)?;
             self.store.put(key, PutPayload::from(part)).await.map_err(fail("put", key))?;
             return Ok(len);
         }
         let mut upload = self.store.put_multipart(key).await.map_err(fail("put", key))?;
-        loop {
-            let mut part = Vec::with_capacity(PART_BYTES);
-            source.by_ref().take(PART_BYTES as u64).read_to_end(&mut part).map_err(local)?;
-            if part.is_empty() {
-                break;
+        let put = async {
+            loop {
+                let mut part = Vec::with_capacity(self.part_bytes);
+                source.by_ref().take(self.part_bytes as u64).read_to_end(&mut part).map_err(local)?;
+                if part.is_empty() {
+                    break;
+                }
+                upload.put_part(PutPayload::from(part)).await.map_err(fail("put", key))?;
             }
-            upload.put_part(PutPayload::from(part)).await.map_err(fail("put", key))?;
+            upload.complete().await.map_err(fail("put", key))
+        };
+        let done = put.await;
+        if let Err(e) = done {
+            // Parts of an upload that nobody completes cost money. If it cannot be aborted either, a rule of the bucket has to.
+            if let Err(e) = upload.abort().await {
+                warn!(%key, error = storage::chain(&e), "abort upload failed");
+            }
+            return Err(e);
         }
-        upload.complete().await.map_err(fail("put", key))?;
         Ok(len)
     }
 
     /// Names of blocks whose `meta.json` is there.
     pub async fn list(&self) -> Result<Vec<Ulid>, Error> {
-        let root = Key::default();
-        let listed = self.store.list_with_delimiter(None).await.map_err(fail("list", &root))?;
-        let mut blocks = Vec::new();
-        for prefix in listed.common_prefixes {
-            let Ok(ulid) = prefix.as_ref().parse::<Ulid>() else { continue };
-            let meta = Key::from(format!("{ulid}/meta.json"));
-            match self.store.head(&meta).await {
-                Ok(_) => blocks.push(ulid),
-                Err(object_store::Error::NotFound { .. }) => {}
-                Err(e) => return Err(fail("find", &meta)(e)),
-            }
-        }
+        // One listing, four objects a block, instead of a question per block.
+        let objects = self.store.list(None).map_err(fail_to("list", "blocks"));
+        let name = |key: &Key| key.as_ref().strip_suffix("/meta.json").and_then(|name| name.parse::<Ulid>().ok());
+        let mut blocks: Vec<Ulid> =
+            objects.try_filter_map(|o| futures::future::ready(Ok(name(&o.location)))).try_collect().await?;
+        blocks.sort_unstable();
         Ok(blocks)
-    }
-
-    /// `meta.json` of a block.
-    pub fn read_meta(&self, ulid: Ulid) -> Result<BlockMeta, block::ReadError> {
-        block::Block::read_meta(&*self.source(ulid))
     }
 
     /// Deletes a block: `meta.json` first, so that nobody opens what is going away.
@@ -148,7 +190,8 @@ impl Bucket {
             }
         }
         // A local directory keeps empty folders; an object store has none.
-        for folder in [self.folder.join(ulid.to_string()).join("chunks"), self.folder.join(ulid.to_string())] {
+        let Reads::Folder(folder) = &self.reads else { return Ok(()) };
+        for folder in [folder.join(ulid.to_string()).join("chunks"), folder.join(ulid.to_string())] {
             match std::fs::remove_dir(&folder) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::Local { path: folder, source: e });
@@ -178,20 +221,20 @@ impl Bucket {
         };
         let bytes = got.bytes().await.map_err(fail("get", &key))?;
         let malformed = |source| Error::Manifest { key: key.to_string(), source };
-        serde_json::from_slice(&bytes).map(Some).map_err(malformed)
+        Manifest::read(&bytes).map(Some).map_err(malformed)
     }
 
     /// Creates the manifest of a range, unless there is one: the first to close a range decides.
     pub async fn create_manifest(&self, manifest: &Manifest) -> Result<Created, Error> {
         let key = Bucket::manifest_key(&manifest.cluster, manifest.group, manifest.start);
-        let bytes = serde_json::to_vec_pretty(manifest).expect("a manifest is plain data");
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&key, PutPayload::from(bytes), options).await {
+        match self.store.put_opts(&key, PutPayload::from(manifest.write()), options).await {
             Ok(_) => Ok(Created::Ours),
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let there = self.manifest(&manifest.cluster, manifest.group, manifest.start).await?;
-                // Gone again between the two: whoever removes manifests removes their range with them.
-                Ok(there.map_or(Created::Ours, Created::Theirs))
+                // Gone again between the two: whoever removes manifests removes their range with them. Equal: the first attempt
+                // of this very request got through and its answer was lost; blocks have unique names.
+                Ok(there.filter(|there| there != manifest).map_or(Created::Ours, Created::Theirs))
             }
             Err(e) => Err(fail("create", &key)(e)),
         }

@@ -94,8 +94,8 @@ pub struct GlobalConfig {
 /// The `storage` block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StorageConfig {
-    /// How far behind the newest sample of a series another may come.
-    pub out_of_order_time_window: DurationMs,
+    /// How far behind the newest sample of a series another may come; 0 where the file says so, none where it says nothing.
+    pub out_of_order_time_window: Option<DurationMs>,
     /// How long samples are kept; none where nothing is said.
     pub retention_time: Option<DurationMs>,
     /// How many bytes are kept; none where nothing is said.
@@ -266,7 +266,7 @@ impl StorageConfig {
         let tsdb = raw.storage.tsdb.clone().unwrap_or_default();
         let retention = tsdb.retention.unwrap_or_default();
         StorageConfig {
-            out_of_order_time_window: tsdb.out_of_order_time_window,
+            out_of_order_time_window: tsdb.out_of_order_time_window.0,
             retention_time: Some(retention.time).filter(|t| !t.is_zero()),
             retention_size: Some(retention.size).filter(|s| !s.is_zero()),
             retention_percentage: Some(retention.percentage).filter(|p| !p.is_zero()),

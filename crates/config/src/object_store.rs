@@ -324,6 +324,9 @@ impl RawS3 {
         if self.aws_sdk_auth && !self.access_key.is_empty() {
             return Err("aws_sdk_auth and access_key are mutually exclusive configurations".to_owned());
         }
+        if self.signature_version2 {
+            return Err("signature_version2 is not supported".to_owned());
+        }
         let credentials = match (self.access_key.is_empty(), self.secret_key.is_empty()) {
             (true, true) => None,
             (false, false) => Some((self.access_key.clone(), self.secret_key.clone())),
@@ -370,7 +373,6 @@ impl RawS3 {
         let set = [
             ("disable_dualstack", self.disable_dualstack),
             ("aws_sdk_auth", self.aws_sdk_auth),
-            ("signature_version2", self.signature_version2),
             ("put_user_metadata", !self.put_user_metadata.is_empty()),
             ("trace", self.trace.enable),
             ("list_objects_version", !self.list_objects_version.is_empty()),
@@ -460,6 +462,10 @@ config:
                 "type: S3\nconfig: {bucket: a, endpoint: b, access_key: c}",
                 "create S3 client: no s3 secret_key specified while access_key is present in config file; either both \
                  should be present in config or envvars/IAM should be used.",
+            ),
+            (
+                "type: S3\nconfig: {bucket: a, endpoint: b, signature_version2: true}",
+                "create S3 client: signature_version2 is not supported",
             ),
             (
                 "type: S3\nconfig: {bucket: a, endpoint: b, sse_config: {type: SSE-C}}",

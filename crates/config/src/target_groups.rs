@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::error::{Position, Refused};
 use crate::go;
 use crate::raw::text::LabelSet;
-use crate::yaml::{Decode, Decoder, Encode, Fail, NodeId, Out, record};
+use crate::yaml::{Decode, Decoder, Encode, Fail, NodeId, Out, Refusal, record};
 
 /// Targets with labels in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,7 @@ impl TargetFormat {
 }
 
 const NULL_GROUP: &str = "nil target group item found";
+const EMPTY_NAME: &str = "\"\" is not a valid label name";
 
 /// Reads a list of target groups. Unknown keys, groups that are null and bad label names are refused, as Prometheus does;
 /// an empty text is no groups in YAML and refused in JSON.
@@ -101,7 +102,7 @@ fn json_labels(value: &Value) -> Result<BTreeMap<String, String>, String> {
         return if value.is_null() { Ok(BTreeMap::new()) } else { Err(mismatch(value, "model.LabelSet")) };
     };
     if entries.contains_key("") {
-        return Err("\"\" is not a valid label name".to_owned());
+        return Err(EMPTY_NAME.to_owned());
     }
     entries.iter().map(|(name, value)| Ok((name.clone(), json_string(value)?))).collect()
 }
@@ -135,13 +136,19 @@ record! {
     }
 }
 
+/// A name that is null is not checked when it is read, as in Go, and is empty then.
+fn no_empty_names(group: &mut Written) -> Result<(), Refusal> {
+    let any = group.labels.0.keys().any(|name| name.0.is_empty());
+    if any { Err(EMPTY_NAME.to_owned().into()) } else { Ok(()) }
+}
+
 impl Decode for TargetGroup {
     fn type_name() -> String {
         "targetgroup.Group".to_owned()
     }
     fn unmarshal(&mut self, d: &mut Decoder<'_>, id: NodeId) -> Result<bool, Fail> {
         let mut written = Written::default();
-        if !d.fill_then_check(id, &mut written, |_| Ok(()))? {
+        if !d.fill_then_check(id, &mut written, no_empty_names)? {
             return Ok(false);
         }
         self.targets = written.targets;
@@ -191,6 +198,7 @@ mod tests {
             ("- targts: [a]", TargetFormat::Yaml, "line 1: field targts not found"),
             ("- targets: a", TargetFormat::Yaml, "cannot unmarshal !!str `a` into []string"),
             ("- labels: {'': x}", TargetFormat::Yaml, "\"\" is not a valid label name"),
+            ("- labels: {~: x}", TargetFormat::Yaml, "\"\" is not a valid label name"),
             ("- null", TargetFormat::Yaml, "nil target group item found"),
             ("{}", TargetFormat::Yaml, "cannot unmarshal !!map into []*targetgroup.Group"),
             ("", TargetFormat::Json, "EOF"),

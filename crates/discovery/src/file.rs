@@ -146,8 +146,12 @@ fn read(file: &str) -> Result<Vec<Group>, ReadError> {
     if length > FILE_BYTES_MAX {
         return Err(ReadError::TooLong(length));
     }
-    let groups = parse_target_groups(&std::fs::read_to_string(file)?, format)?;
-    Ok(groups_of(file, groups, Some((FILEPATH_LABEL, file))))
+    groups_in(file, &std::fs::read_to_string(file)?, format)
+}
+
+/// The groups that the text of a file lists.
+pub(crate) fn groups_in(file: &str, text: &str, format: TargetFormat) -> Result<Vec<Group>, ReadError> {
+    Ok(groups_of(file, parse_target_groups(text, format)?, Some((FILEPATH_LABEL, file))))
 }
 
 #[cfg(test)]

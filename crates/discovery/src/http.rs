@@ -17,7 +17,7 @@ const URL_LABEL: &str = "__meta_url";
 const BODY_BYTES_MAX: usize = 256 << 20;
 
 #[derive(Debug, thiserror::Error)]
-enum AskError {
+pub(crate) enum AskError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -75,12 +75,17 @@ async fn ask(url: &str, client: &Client, headers: &HeaderMap) -> Result<Vec<Grou
     if !is_json(response.content_type()) {
         return Err(AskError::ContentType(response.content_type().to_owned()));
     }
-    let body = String::from_utf8(response.read(BODY_BYTES_MAX, 0).await?).map_err(|_| AskError::NotUtf8)?;
+    groups_in(url, response.read(BODY_BYTES_MAX, 0).await?)
+}
+
+/// The groups that an answer lists.
+pub(crate) fn groups_in(url: &str, body: Vec<u8>) -> Result<Vec<Group>, AskError> {
+    let body = String::from_utf8(body).map_err(|_| AskError::NotUtf8)?;
     Ok(groups_of(url, parse_target_groups(&body, TargetFormat::Json)?, Some((URL_LABEL, url))))
 }
 
 /// `^(?i:application\/json(;\s*charset=("utf-8"|utf-8))?)$`
-fn is_json(content_type: &str) -> bool {
+pub(crate) fn is_json(content_type: &str) -> bool {
     let text = content_type.trim().to_ascii_lowercase();
     let Some(rest) = text.strip_prefix("application/json") else { return false };
     match rest.strip_prefix(';') {

@@ -5,6 +5,8 @@
 
 mod discovery;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod http;
 

@@ -1,6 +1,9 @@
 //! Entry points for fuzzing: any bytes, no panic.
 
-use crate::{Entry, Format, LabelsScratch, Line, Outcome, Parser, ScrapeCache, Staleness};
+use crate::{
+    Entry, Escaping, Format, LabelsScratch, Line, Offer, Outcome, Parser, ScrapeCache, ScrapeProtocol, Staleness,
+    format_float, format_for, format_openmetrics_float, negotiate, parse_go_float, parse_value,
+};
 
 /// Reads `page` as both formats, labels and exemplars included.
 pub fn fuzz_parser(page: &[u8]) {
@@ -27,6 +30,43 @@ pub fn fuzz_cache(first: &[u8], second: &[u8]) {
             assert_eq!(scrape(&mut cache, Hot::Yes, format, page), expected, "the cache and the parser differ");
             assert_eq!(scrape(&mut slow_cache, Hot::No, format, page), expected, "the cache and the parser differ");
         }
+    }
+}
+
+/// Two pages with the byte `0xff` between, for [`fuzz_cache`].
+pub fn fuzz_cached_pages(bytes: &[u8]) {
+    let mut pages = bytes.splitn(2, |b| *b == 0xff);
+    fuzz_cache(pages.next().unwrap_or_default(), pages.next().unwrap_or_default());
+}
+
+/// A header: a page's `Content-Type` and a client's `Accept`.
+pub fn fuzz_headers(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for fallback in [None, Some(ScrapeProtocol::PrometheusText0_0_4)] {
+        match format_for(&text, fallback) {
+            Ok(choice) => assert!(choice.problem.is_none() || fallback.is_some()),
+            Err(e) => assert!(fallback.is_none() && !e.to_string().is_empty()),
+        }
+    }
+    for offer in [Offer::Text, Offer::TextAndOpenMetrics] {
+        let (page, escaping) = negotiate(&text, offer, Escaping::Underscores);
+        let said = page.content_type(escaping);
+        assert!(format_for(&said, None).is_ok(), "{said}");
+        assert_eq!(negotiate(&said, offer, Escaping::Underscores), (page, escaping), "{said}");
+    }
+}
+
+/// A number of a page; what is written of it means the same.
+pub fn fuzz_number(text: &[u8]) {
+    let go = parse_go_float(text);
+    let Ok(value) = parse_value(text) else { return };
+    assert!(go.is_ok_and(|go| go.to_bits() == value.to_bits() || go.is_nan() && value.is_nan()), "{text:?}");
+    for write in [format_float, format_openmetrics_float] {
+        let mut out = Vec::new();
+        write(&mut out, value);
+        let again = parse_value(&out).expect("we wrote it");
+        // As in Prometheus, `-0` is written as `0`.
+        assert!(again == value || again.is_nan() && value.is_nan(), "{text:?}");
     }
 }
 

@@ -279,6 +279,16 @@ fn encoding_of(code: u8) -> Option<ChunkEncoding> {
     }
 }
 
+/// For fuzzing alone: the file with the checksum that its record at `offset` should have.
+pub(crate) fn sealed(mut bytes: Vec<u8>, offset: u32) -> Vec<u8> {
+    let at = offset as usize;
+    let crc = record_at(&bytes, at).map(|record| crc32c::crc32c(&record[8..]));
+    if let Some(crc) = crc {
+        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -122,17 +122,22 @@ impl Head {
         for section in batch.sections() {
             let tenant = self.tenant(&section.tenant);
             let partition = tenant.as_ref().and_then(|t| t.partitions.get(section.partition.0 as usize));
-            let partition = partition.map(|p| p.lock());
+            let mut partition = partition.map(|p| p.lock());
             for column in section.columns() {
                 match column {
                     Column::Definitions(definitions) => defined.extend(definitions.map(|d| d.id)),
                     Column::Floats(floats) => {
-                        for id in floats.ids() {
-                            let found = partition.as_ref().and_then(|p| p.find_live(id));
-                            if found.is_none() && !defined.contains(&id) {
+                        let mut on_missing = |id| {
+                            if !defined.contains(&id) {
                                 unknown.push(id);
                             }
-                            refs.push(found.unwrap_or(u32::MAX));
+                        };
+                        match &mut partition {
+                            Some(partition) => partition.find_all(&floats, &mut refs, on_missing),
+                            None => floats.ids().for_each(|id| {
+                                on_missing(id);
+                                refs.push(u32::MAX);
+                            }),
                         }
                     }
                     Column::Exemplars(exemplars) => {

@@ -6,7 +6,10 @@
 
 mod chunk_files;
 mod exemplars;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
+mod hints;
 mod partition;
 mod postings;
 mod select;

@@ -26,7 +26,12 @@ impl List {
     fn push(&mut self, r: SeriesRef) {
         match self {
             List::One([first]) => *self = List::Many(vec![*first, r]),
-            List::Many(many) => many.push(r),
+            List::Many(many) => {
+                if many.len() == many.capacity() {
+                    many.reserve_exact((many.len() / 4).max(2));
+                }
+                many.push(r);
+            }
         }
     }
 }

@@ -267,8 +267,12 @@ impl Selection {
             } else if let Some((mint, (maxt, _))) =
                 s.open.first_timestamp().zip(s.open.last()).filter(|(a, (b, _))| overlaps(*a, *b, range))
             {
-                let data = if self.with_chunks { first_samples(s.open.bytes(), v.open_samples) } else { Bytes::new() };
-                chunks.push(chunk(mint, maxt, data));
+                let mut data = Vec::new();
+                if self.with_chunks {
+                    data.reserve_exact(s.open.len_bytes());
+                    s.open.copy_first(v.open_samples, &mut data);
+                }
+                chunks.push(chunk(mint, maxt, data.into()));
             }
         }
         if let Some(late) = &s.late {
@@ -279,7 +283,7 @@ impl Selection {
             if !encoded_since && n > 0 {
                 for (mint, maxt, encoder) in encode_sorted(&mut late.samples[..n].to_vec()) {
                     if overlaps(mint, maxt, range) {
-                        chunks.push(chunk(mint, maxt, Bytes::copy_from_slice(encoder.bytes())));
+                        chunks.push(chunk(mint, maxt, encoder.into_bytes().into()));
                     }
                 }
             }
@@ -291,7 +295,7 @@ impl Selection {
             (sealed, cut) = (Vec::new(), None);
             chunks.clear();
         }
-        Some(Copied { series: Series { id: s.id, labels: s.labels.clone(), chunks }, sealed, cut })
+        Some(Copied { series: Series { id: selected.id, labels: s.labels.clone(), chunks }, sealed, cut })
     }
 }
 

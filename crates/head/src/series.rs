@@ -1,7 +1,7 @@
 //! One series in memory: the open chunk, references to sealed ones, and samples that came late.
 
 use chunkenc::XorEncoder;
-use model::{Labels, SeriesId, join_values};
+use model::{Labels, join_values};
 use storage::ChunkEncoding;
 
 use crate::Error;
@@ -17,7 +17,6 @@ const LATE_SAMPLES_MAX: usize = 64;
 
 /// A series of a partition.
 pub(crate) struct MemSeries {
-    pub(crate) id: SeriesId,
     pub(crate) labels: Labels,
     pub(crate) open: XorEncoder,
     /// Sealed chunks, in order of time.
@@ -51,8 +50,8 @@ pub(crate) struct Visible {
 }
 
 impl MemSeries {
-    pub(crate) fn new(id: SeriesId, labels: Labels) -> MemSeries {
-        MemSeries { id, labels, open: XorEncoder::new(), sealed: Vec::new(), dropped: 0, retiring: false, late: None }
+    pub(crate) fn new(labels: Labels) -> MemSeries {
+        MemSeries { labels, open: XorEncoder::new(), sealed: Vec::new(), dropped: 0, retiring: false, late: None }
     }
 
     /// Adds a sample, wherever it belongs. A repeat of the newest sample changes nothing.
@@ -89,7 +88,7 @@ impl MemSeries {
             let chunk = files.append(mint, maxt, ChunkEncoding::Xor, self.open.bytes())?;
             self.sealed.reserve_exact(1);
             self.sealed.push(chunk);
-            self.open.clear();
+            self.open = XorEncoder::new();
         }
         Ok(())
     }
@@ -141,7 +140,7 @@ impl MemSeries {
 
 impl Late {
     fn encode(&mut self, files: &ChunkFiles) -> Result<(), Error> {
-        for (mint, maxt, encoder) in encode_sorted(&mut self.samples) {
+        for (mint, maxt, mut encoder) in encode_sorted(&mut self.samples) {
             self.chunks.push(files.append(mint, maxt, ChunkEncoding::Xor, encoder.bytes())?);
         }
         self.samples.clear();

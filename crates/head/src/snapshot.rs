@@ -31,7 +31,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::chunk_files::{ChunkFiles, SealedChunk};
 use crate::head::{Head, Limits, Tenant};
-use crate::series::{Late, MemSeries};
+use crate::series::{CHUNK_ALIGN_MS, Late, MemSeries};
 use crate::{Error, partition::Partition};
 
 const MAGIC: &[u8; 8] = b"NTXSNAP1";
@@ -169,13 +169,14 @@ impl Head {
 fn put_partition(out: &mut Vec<u8>, partition: &Partition) {
     out.extend_from_slice(&partition.applied.to_le_bytes());
     put_count(out, partition.series().len());
-    for s in partition.series() {
-        out.extend_from_slice(&s.id.0.to_le_bytes());
+    for (id, s) in partition.ids().iter().zip(partition.series()) {
+        out.extend_from_slice(&id.0.to_le_bytes());
         put_bytes(out, s.labels.as_packed());
         out.extend_from_slice(&s.dropped.to_le_bytes());
         put_count(out, s.sealed.len());
         s.sealed.iter().for_each(|c| out.extend_from_slice(&c.to_bytes()));
-        put_bytes(out, s.open.bytes());
+        put_count(out, s.open.len_bytes());
+        s.open.copy_first(s.open.sample_count(), out);
         let nothing = Late::default();
         let late = s.late.as_deref().unwrap_or(&nothing);
         put_count(out, late.chunks.len());
@@ -241,7 +242,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, folder: &Path, limits: Limits) -> Result
         }
     }
     for (position, path) in list(&*disk, &snapshots)?.into_iter().rev() {
-        match load(&disk, &path, &chunks, &snapshots, limits)? {
+        match load(&disk, &path, position, &chunks, &snapshots, limits)? {
             Ok((head, extra)) => return Ok((head, Recovered { position, extra, damaged })),
             Err(what) => damaged.push(format!("{}: {what}", path.display())),
         }
@@ -310,11 +311,16 @@ type Damage = &'static str;
 fn load(
     disk: &Arc<dyn Disk>,
     path: &Path,
+    position: u64,
     chunks: &Path,
     snapshots: &Path,
     limits: Limits,
 ) -> Result<Result<(Head, Vec<u8>), Damage>, Error> {
     let file = disk.open(path).map_err(Error::io("open", path))?;
+    // A file that is too short to have one has no magic either.
+    if !file.bytes(0, MAGIC.len()).is_ok_and(|start| start[..] == MAGIC[..]) {
+        return Ok(Err("it is no snapshot of this version"));
+    }
     let mut reader = FrameReader { file, at: MAGIC.len() as u64, count: 0 };
     let begin = match reader.next() {
         Ok((kind::BEGIN, body)) => body,
@@ -322,6 +328,9 @@ fn load(
         Err(what) => return Ok(Err(what)),
     };
     let Some(begin) = read_begin(&begin) else { return Ok(Err("its beginning is malformed")) };
+    if begin.position != position {
+        return Ok(Err("it is of another position than its name"));
+    }
     if begin.partition_count != limits.partition_count {
         return Ok(Err("it is of another number of partitions"));
     }
@@ -474,10 +483,19 @@ fn read_frame(head: &Head, kind: u8, body: &[u8]) -> Option<()> {
 fn read_partition(f: &mut Fields<'_>, partition: &mut Partition) -> Option<()> {
     partition.applied = f.u64()?;
     for _ in 0..f.u32()? {
-        let mut s = MemSeries::new(f.id()?, f.labels()?);
+        let id = f.id()?;
+        let mut s = MemSeries::new(f.labels()?);
         s.dropped = f.u32()?;
         s.sealed = read_sealed(f)?;
         s.open = XorEncoder::from_bytes(f.bytes()?).ok()?;
+        // What appending and sealing rely on.
+        let open = s.open.first_timestamp().zip(s.open.last());
+        let in_one_slot = |(first, (last, _)): (i64, (i64, f64))| {
+            first <= last && first.div_euclid(CHUNK_ALIGN_MS) == last.div_euclid(CHUNK_ALIGN_MS)
+        };
+        if !open.is_none_or(in_one_slot) || s.dropped > u32::MAX / 2 {
+            return None;
+        }
         let chunks = read_sealed(f)?;
         let mut samples = Vec::new();
         for _ in 0..f.u32()? {
@@ -486,7 +504,7 @@ fn read_partition(f: &mut Fields<'_>, partition: &mut Partition) -> Option<()> {
         if !(chunks.is_empty() && samples.is_empty()) {
             s.late = Some(Box::new(Late { chunks, samples }));
         }
-        partition.insert(s);
+        partition.insert(id, s);
     }
     Some(())
 }
@@ -499,4 +517,17 @@ fn read_sealed(f: &mut Fields<'_>) -> Option<Vec<SealedChunk>> {
         sealed.push(SealedChunk::from_bytes(f.array()?));
     }
     Some(sealed)
+}
+
+/// For fuzzing alone: the snapshot with the checksums that its frames should have.
+pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let mut at = MAGIC.len();
+    while let Some(len) = bytes.get(at..at + 4) {
+        let len = u32::from_le_bytes(len.try_into().expect("4 bytes")) as usize;
+        let Some(body) = bytes.get(at + 8..at + 8 + len) else { break };
+        let crc = crc32c::crc32c(body);
+        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+        at += 8 + len;
+    }
+    bytes
 }

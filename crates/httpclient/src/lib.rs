@@ -10,6 +10,8 @@
 mod body;
 mod client;
 mod connect;
+#[doc(hidden)]
+pub mod fuzzing;
 mod proxy;
 mod redirect;
 mod tls;

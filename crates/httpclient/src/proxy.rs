@@ -80,7 +80,7 @@ fn parse(text: &str) -> Result<Option<Uri>, UnsupportedOption> {
 }
 
 /// Source: `golang.org/x/net/http/httpproxy`.
-fn spares(rule: &str, host: &str, port: u16, ip: Option<IpAddr>) -> bool {
+pub(crate) fn spares(rule: &str, host: &str, port: u16, ip: Option<IpAddr>) -> bool {
     if rule == "*" {
         return true;
     }

@@ -36,13 +36,15 @@ pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut n: usize) {
     out.push(n as u8);
 }
 
-/// Reads a varint that [`put_uvarint`] wrote; returns it and the rest, or `None` where the bytes end or do not fit.
+/// Reads a varint that [`put_uvarint`] wrote; returns it and the rest, or `None` where the bytes end, do not fit, or are more
+/// than are needed: equal labels must be equal bytes.
 fn take_uvarint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut n: u64 = 0;
     for (i, b) in bytes.iter().enumerate().take(5) {
         n |= u64::from(b & 0x7f) << (7 * i);
         if b & 0x80 == 0 {
-            return Some((usize::try_from(n).ok()?, &bytes[i + 1..]));
+            let longer_than_needed = i > 0 && *b == 0;
+            return if longer_than_needed { None } else { Some((usize::try_from(n).ok()?, &bytes[i + 1..])) };
         }
     }
     None
@@ -383,6 +385,7 @@ mod tests {
             assert!(PackedLabels::check(bad).is_none(), "{bad:?}");
         }
         assert!(PackedLabels::check(&[1, b'b', 1, b'v', 1, b'a', 1, b'v']).is_none(), "not sorted");
+        assert!(PackedLabels::check(&[0x81, 0, b'a', 1, b'v']).is_none(), "a length in more bytes than it needs");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! the time of decoding a remote-write request.
 
 mod exemplar;
+#[doc(hidden)]
+pub mod fuzzing;
 mod histogram;
 mod histogram_resolution;
 mod histogram_validation;

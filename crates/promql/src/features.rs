@@ -3,7 +3,10 @@
 use crate::ParseOptions;
 use crate::engine::Options;
 
-/// The flags that change something. `promql-duration-expr` is accepted besides: what it turned on is always on.
+/// Is accepted besides: what it turned on is always on.
+const ALWAYS_ON: &str = "promql-duration-expr";
+
+/// The flags that change something.
 pub const FEATURES: [&str; 6] = [
     "promql-experimental-functions",
     "promql-extended-range-selectors",
@@ -12,6 +15,11 @@ pub const FEATURES: [&str; 6] = [
     "type-and-unit-labels",
     "use-start-timestamps",
 ];
+
+/// Whether a flag of this name does something, or what it asks for is done in any case.
+pub fn is_known(name: &str) -> bool {
+    name == ALWAYS_ON || FEATURES.contains(&name)
+}
 
 /// What the parser and the engine do with the features for which `is_on` holds.
 pub fn options(is_on: impl Fn(&str) -> bool) -> (ParseOptions, Options) {
@@ -70,6 +78,15 @@ mod tests {
             refused += 1;
         }
         assert_eq!(refused, 17);
+    }
+
+    #[test]
+    fn what_was_asked_for_and_not_done_can_be_told() {
+        for (name, known) in
+            [(FEATURES[5], true), ("promql-duration-expr", true), ("native-histograms", false), ("", false)]
+        {
+            assert_eq!(is_known(name), known, "{name}");
+        }
     }
 
     #[test]

@@ -202,4 +202,13 @@ mod tests {
             assert_eq!(parse_time(text).map(ApiTime::millis), millis, "{text}");
         }
     }
+
+    #[test]
+    fn times_are_in_the_order_that_go_finds() {
+        // What is no time is long before all that are.
+        for (before, after) in [("1", "1.001"), ("1.5", "2"), ("-1e18", "0"), ("NaN", "-1e18"), ("Inf", "0")] {
+            let [before, after] = [before, after].map(|text| parse_time(text).map(ApiTime::order));
+            assert!(before.is_some() && before < after, "{before:?} {after:?}");
+        }
+    }
 }

@@ -72,5 +72,10 @@ pub fn run(text: &str) -> Result<Report, ScriptError> {
     Ok(report)
 }
 
+/// Whether a script can be read.
+pub(crate) fn check_syntax(text: &str) -> Result<(), ScriptError> {
+    script::parse(text).map(drop)
+}
+
 #[cfg(test)]
 mod tests;

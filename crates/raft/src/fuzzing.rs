@@ -1,8 +1,11 @@
 //! Entry points for fuzzers: bytes from disk and from peers.
 
+mod seeds;
+
 use cluster::codec::DecodeError;
 
 use crate::codec;
+pub use seeds::{messages, records};
 
 /// Reads the records of the disk; those that can be read are written back as the same bytes.
 #[doc(hidden)]

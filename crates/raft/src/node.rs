@@ -29,11 +29,11 @@ use crate::types::{Raft, TypeConfig, VoterRecord};
 const THREADS: usize = 2;
 
 /// A leader heartbeats this often.
-const HEARTBEAT_MS: u64 = 300;
+const HEARTBEAT_MS: u64 = 500;
 
 /// A follower that hears nothing for a time drawn between these stands for election. Nothing on the sample path waits for
 /// it, so it is long enough for a slow disk's fsync.
-const ELECTION_MS: std::ops::Range<u64> = 1200..2400;
+const ELECTION_MS: std::ops::Range<u64> = 2000..4000;
 
 /// A leader without a majority is silent, and heard, for this long by turns, so that followers which hear it but are not
 /// heard (a link broken one way) can elect another.

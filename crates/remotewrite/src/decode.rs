@@ -53,7 +53,7 @@ impl<'a> WriteRequest<'a> {
             },
             |_, _| {},
         )
-        .map_err(Malformed::into_owned)?;
+        .map_err(|e| e.to_string())?;
         Ok(counts)
     }
 
@@ -74,7 +74,7 @@ impl<'a> WriteRequest<'a> {
                     let (name, metadata) = read_metadata(bytes)?;
                     on_metadata(&name, &metadata);
                 }
-                (1 | 3, _) => return Err(Malformed::Borrowed("proto: wrong wireType")),
+                (1 | 3, _) => return Err(Malformed::WrongWireType),
                 _ => {}
             }
         }
@@ -89,13 +89,14 @@ impl<'a> Series<'a> {
         self.exemplars.clear();
         self.histogram_count = 0;
         let mut fields = Fields::new(bytes);
+        fields.plain_labels(|name, value| self.labels.push((name, value)));
         while let Some((number, content)) = fields.next()? {
             match (number, content) {
                 (1, Content::Bytes(label)) => self.labels.push(read_label(label)?),
                 (2, Content::Bytes(sample)) => self.samples.push(read_sample(sample)?),
                 (3, Content::Bytes(exemplar)) => self.exemplars.push(exemplar),
                 (4, Content::Bytes(_)) => self.histogram_count += 1,
-                (1..=4, _) => return Err(Malformed::Borrowed("proto: wrong wireType")),
+                (1..=4, _) => return Err(Malformed::WrongWireType),
                 _ => {}
             }
         }
@@ -143,7 +144,7 @@ impl SampleSource for WriteRequest<'_> {
         let mut families = Vec::new();
         let walked = self
             .for_each(|series| series.give(sink), |name, metadata| families.push((name.to_owned(), metadata.clone())));
-        walked.map_err(Malformed::into_owned)?;
+        walked.map_err(|e| e.to_string())?;
         for (name, metadata) in families {
             sink.metadata(&name, &metadata);
         }
@@ -177,7 +178,7 @@ fn read_label(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
         match (number, content) {
             (1, Content::Bytes(b)) => name = b,
             (2, Content::Bytes(b)) => value = b,
-            (1 | 2, _) => return Err(Malformed::Borrowed("proto: wrong wireType")),
+            (1 | 2, _) => return Err(Malformed::WrongWireType),
             _ => {}
         }
     }
@@ -191,7 +192,7 @@ fn read_sample(bytes: &[u8]) -> Result<(i64, f64), Malformed> {
         match (number, content) {
             (1, Content::Fixed64(bits)) => v = f64::from_bits(bits),
             (2, Content::Varint(n)) => t = n.cast_signed(),
-            (1 | 2, _) => return Err(Malformed::Borrowed("proto: wrong wireType")),
+            (1 | 2, _) => return Err(Malformed::WrongWireType),
             _ => {}
         }
     }
@@ -209,7 +210,7 @@ fn read_exemplar(bytes: &[u8]) -> Result<RawExemplar<'_>, Malformed> {
             (1, Content::Bytes(label)) => labels.push(read_label(label)?),
             (2, Content::Fixed64(bits)) => v = f64::from_bits(bits),
             (3, Content::Varint(n)) => t = n.cast_signed(),
-            (1..=3, _) => return Err(Malformed::Borrowed("proto: wrong wireType")),
+            (1..=3, _) => return Err(Malformed::WrongWireType),
             _ => {}
         }
     }
@@ -246,7 +247,7 @@ fn read_metadata(bytes: &[u8]) -> Result<(String, Metadata), Malformed> {
             (2, Content::Bytes(b)) => name = text(b),
             (4, Content::Bytes(b)) => metadata.help = text(b),
             (5, Content::Bytes(b)) => metadata.unit = text(b),
-            (1 | 2 | 4 | 5, _) => return Err(Malformed::Borrowed("proto: wrong wireType")),
+            (1 | 2 | 4 | 5, _) => return Err(Malformed::WrongWireType),
             _ => {}
         }
     }

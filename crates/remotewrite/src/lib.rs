@@ -14,6 +14,14 @@ pub use snappy::{DECODED_BYTES_MAX, SnappyError, decompress};
 pub mod fuzzing {
     //! Entry points for fuzzers.
 
+    /// Any bytes as the body of a request.
+    pub fn fuzz_body(bytes: &[u8]) {
+        if let Ok(decompressed) = super::decompress(bytes) {
+            assert!(decompressed.len() <= super::DECODED_BYTES_MAX);
+            fuzz_write_request(&decompressed);
+        }
+    }
+
     /// Any bytes as an uncompressed request.
     pub fn fuzz_write_request(bytes: &[u8]) {
         drop(super::WriteRequest::new(bytes).validate());

@@ -1,5 +1,6 @@
 //! Accepting HTTP connections, with or without TLS, until told to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
+
+use crate::Web;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +54,7 @@ pub struct ListenError {
 pub struct Server {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    web: Option<Arc<Web>>,
     limits: Limits,
 }
 
@@ -63,7 +68,12 @@ impl Server {
         let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
         let listener =
             TcpListener::bind(&full).await.map_err(|source| ListenError { address: address.to_owned(), source })?;
-        Ok(Server { listener, tls: tls.map(TlsAcceptor::from), limits })
+        Ok(Server { listener, tls: tls.map(TlsAcceptor::from), web: None, limits })
+    }
+
+    /// The same, but with the TLS, passwords and headers of a web configuration.
+    pub fn with_web(self, web: Web) -> Server {
+        Server { web: Some(Arc::new(web)), ..self }
     }
 
     /// The address bound.
@@ -93,9 +103,10 @@ impl Server {
                 },
                 () = stopped(&mut stop) => break,
             };
-            let (router, tls, limits, watcher) = (router.clone(), self.tls.clone(), self.limits, graceful.watcher());
+            let (router, limits, watcher) = (router.clone(), self.limits, graceful.watcher());
+            let (tls, web) = (self.tls.clone(), self.web.clone());
             tokio::spawn(async move {
-                connection(stream, peer, router, tls, limits, watcher).await;
+                connection(stream, peer, router, Around { tls, web }, limits, watcher).await;
                 drop(permit);
             });
         }
@@ -111,20 +122,31 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|s| *s).await);
 }
 
+/// What stands around the routes.
+struct Around {
+    tls: Option<TlsAcceptor>,
+    web: Option<Arc<Web>>,
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    tls: Option<TlsAcceptor>,
+    around: Around,
     limits: Limits,
     watcher: Watcher,
 ) {
     if let Err(e) = stream.set_nodelay(true) {
         debug!(error = %e, "set nodelay failed");
     }
-    let Some(tls) = tls else { return serve_stream(stream, peer, router, limits, watcher).await };
+    let Around { tls, web } = around;
+    let tls = match web.as_deref().map(Web::acceptor).transpose() {
+        Ok(of_web) => of_web.unwrap_or(tls),
+        Err(e) => return error!(%peer, error = storage::chain(&e), "web configuration cannot be used"),
+    };
+    let Some(tls) = tls else { return serve_stream(stream, peer, router, web, limits, watcher).await };
     match tokio::time::timeout(limits.head_timeout, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve_stream(stream, peer, router, limits, watcher).await,
+        Ok(Ok(stream)) => serve_stream(stream, peer, router, web, limits, watcher).await,
         Ok(Err(e)) => debug!(%peer, error = %e, "TLS handshake failed"),
         Err(_) => debug!(%peer, "TLS handshake timed out"),
     }
@@ -134,12 +156,13 @@ async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
+    web: Option<Arc<Web>>,
     limits: Limits,
     watcher: Watcher,
 ) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        answer(router.clone(), web.clone(), request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
@@ -148,4 +171,22 @@ async fn serve_stream(
     if let Err(e) = watcher.watch(connection).await {
         debug!(%peer, error = %e, "connection ended");
     }
+}
+
+async fn answer(
+    router: Router,
+    web: Option<Arc<Web>>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let Some(web) = web else { return router.oneshot(request).await };
+    let headers = match web.admit(request.headers()).await {
+        Ok(headers) => headers,
+        Err(refusal) => return Ok(*refusal),
+    };
+    let mut response = router.oneshot(request).await?;
+    for (name, value) in &headers {
+        // What the answer says itself is more exact.
+        response.headers_mut().entry(name).or_insert_with(|| value.clone());
+    }
+    Ok(response)
 }

@@ -9,6 +9,8 @@
 //! torn tail, of which nobody was told; bad bytes with good records behind them are damage, and the positions lost are named.
 //! The log does not know what its payloads mean, does not group commits and starts no thread.
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod read;
 mod write;
 
@@ -41,6 +43,9 @@ const _: () = assert!(RECORD_HEADER_BYTES + PAYLOAD_BYTES_MAX < 4 << 20);
 
 /// Number of a record, from 1.
 pub type Position = u64;
+
+/// No log gets so far: a record that says so is none, and counting on from any other cannot overflow.
+pub(crate) const POSITION_MAX: Position = u64::MAX >> 1;
 
 /// Why the log cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +88,8 @@ pub(crate) fn segment_path(folder: &Path, first: Position) -> PathBuf {
 /// The first position of a segment, by its name; `None` for other files.
 pub(crate) fn segment_first(path: &Path) -> Option<Position> {
     let name = path.file_name()?.to_str()?;
-    (name.len() == 20).then(|| name.parse().ok()).flatten()
+    let first = (name.len() == 20).then(|| name.parse().ok()).flatten();
+    first.filter(|first| *first <= POSITION_MAX)
 }
 
 pub(crate) fn checksum(position: Position, payload: &[u8]) -> u32 {

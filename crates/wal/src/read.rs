@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use disk::{Disk, File};
 
-use crate::{Error, MAGIC, PAYLOAD_BYTES_MAX, Position, RECORD_HEADER_BYTES, checksum, segment_first};
+use crate::{Error, MAGIC, PAYLOAD_BYTES_MAX, POSITION_MAX, Position, RECORD_HEADER_BYTES, checksum, segment_first};
 
 /// What a reader meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Reader {
     pending: Option<Event>,
     /// Where the good bytes of the last segment end.
     tail: Option<(PathBuf, u64)>,
+    /// Whether bad bytes lie before that end.
+    tail_is_damaged: bool,
 }
 
 impl Reader {
@@ -62,8 +64,16 @@ impl Reader {
         while segments.get(1).is_some_and(holds_first) {
             segments.pop_front();
         }
-        let mut reader =
-            Reader { disk, segments, segment: Bytes::new(), at: 0, next: first.max(1), pending: None, tail: None };
+        let mut reader = Reader {
+            disk,
+            segments,
+            segment: Bytes::new(),
+            at: 0,
+            next: first.max(1),
+            pending: None,
+            tail: None,
+            tail_is_damaged: false,
+        };
         if let Some(oldest) = reader.segments.front().and_then(|p| segment_first(p)) {
             reader.next = reader.next.max(oldest);
         }
@@ -78,6 +88,11 @@ impl Reader {
     /// The last segment and where its good bytes end; known when [`Reader::next_event`] has given `None`.
     pub(crate) fn tail(&self) -> Option<&(PathBuf, u64)> {
         self.tail.as_ref()
+    }
+
+    /// Whether bad bytes lie among the good ones of the last segment.
+    pub(crate) fn tail_is_damaged(&self) -> bool {
+        self.tail_is_damaged
     }
 
     /// The next thing met; `None` at the end.
@@ -105,6 +120,7 @@ impl Reader {
         let good_magic = self.segment.starts_with(MAGIC);
         self.at = if good_magic { MAGIC.len() } else { 0 };
         self.tail = Some((path, self.at as u64));
+        self.tail_is_damaged = false;
         Ok(())
     }
 
@@ -118,7 +134,7 @@ impl Reader {
         let start = at + RECORD_HEADER_BYTES;
         let payload = self.segment.get(start..start + len)?;
         // A run of zeros is no record: its checksum would have to be that of position 0.
-        let good = position > 0 && checksum(position, payload) == u32_at(4);
+        let good = (1..=POSITION_MAX).contains(&position) && checksum(position, payload) == u32_at(4);
         good.then(|| (position, self.segment.slice(start..start + len)))
     }
 
@@ -133,6 +149,7 @@ impl Reader {
         match later {
             Some((at, (position, payload))) => {
                 self.at = at + RECORD_HEADER_BYTES + payload.len();
+                self.tail_is_damaged = true;
                 self.take(position, payload, (at - from) as u64)
             }
             None => {

@@ -67,8 +67,13 @@ fn damage_in_the_middle_is_named_and_what_follows_is_kept() {
     log.sync().unwrap();
     let f = disk.open(&Path::new(FOLDER).join(format!("{:020}", 1))).unwrap();
     f.write_at(&[0xff], 8 + 17 + 16).unwrap();
-    let (_, seen) = open(&disk, 1);
+    let (mut log, seen) = open(&disk, 1);
     assert_eq!(seen, ["1:a", "lost 2-2", "3:c", "4:d"]);
+    let len = f.len().unwrap();
+    append(&mut log, &["e"]);
+    assert_eq!(f.len().unwrap(), len, "nothing is appended behind damage: it could look like a record's start");
+    let (_, seen) = open(&disk, 1);
+    assert_eq!(seen, ["1:a", "lost 2-2", "3:c", "4:d", "5:e"]);
 }
 
 #[test]

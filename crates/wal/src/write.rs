@@ -18,7 +18,7 @@ pub struct Log {
     /// First positions of all segments, oldest first; the last is open.
     segments: Vec<Position>,
     file: Arc<dyn File>,
-    /// Bytes of the open segment that are written.
+    /// Bytes of the open segment that are written; more where it is closed.
     written: u64,
     /// Records that are not written yet.
     buffer: Vec<u8>,
@@ -55,7 +55,11 @@ impl Log {
                 // What was read may still sit in the page cache only (after a kill): it is acted upon now.
                 file.sync().map_err(Error::io("sync", path))?;
                 disk.sync_dir(folder).map_err(Error::io("sync", folder))?;
-                Log::new(disk, folder, limits, segments, file, *end, last)
+                // Bad bytes may look like the start of a record that reaches into what is appended behind them; so the
+                // next record begins a segment.
+                let is_closed = reader.tail_is_damaged() && segments.last().is_some_and(|first| *first <= last);
+                let written = if is_closed { limits.segment_bytes.max(*end) } else { *end };
+                Log::new(disk, folder, limits, segments, file, written, last)
             }
             _ => {
                 let (file, written) = create_segment(&*disk, folder, last + 1)?;

@@ -6,7 +6,7 @@ use batch::{BATCH_BYTES_MAX, BatchBuilder, BatchHeader};
 use model::{Labels, Metadata, SeriesId, TenantId, TimestampMs};
 use storage::{RejectReason, Rejection};
 
-use crate::known::KnownSeries;
+use crate::known::{Met, Unknown};
 
 /// Batches are closed at this length; what one series adds must fit behind it.
 const BATCH_BYTES_AIM: usize = BATCH_BYTES_MAX - LABELS_BYTES_MAX - (4 << 10);
@@ -27,16 +27,44 @@ pub struct Admission {
 pub trait SampleSource {
     /// Gives everything to `sink`. On an error, which says what is wrong with the source, nothing is sent.
     fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String>;
+
+    /// The [`Writer::epoch`](crate::Writer::epoch) before a write that succeeded and held all series that are given by
+    /// [`SampleSink::remembered_series`]. While it is the same, none of them is looked up.
+    fn defined_at(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Buffers of a sink, used again from request to request: they would grow anew in many small steps each time.
+pub(crate) struct Workbench {
+    builder: BatchBuilder,
+    /// Text that is hashed: the tenant, then packed labels.
+    scratch: Vec<u8>,
+    /// The series, where all were taken for known.
+    pub(crate) met: Met,
+}
+
+impl Workbench {
+    pub(crate) fn new(partition_count: u32) -> Workbench {
+        Workbench { builder: BatchBuilder::new(), scratch: Vec::with_capacity(512), met: Met::new(partition_count) }
+    }
 }
 
 /// Takes samples and makes batches of them.
+///
+/// A source is walked once as if all its series were known to the replica, and again with definitions where some are not: in the
+/// steady state nothing is looked up per series.
 pub struct SampleSink<'a> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) partition_count: u32,
     pub(crate) admission: Admission,
-    pub(crate) known: &'a KnownSeries,
+    /// Series to be defined, after a check of their labels; `None`: all are taken for known, and it is noted which they were.
+    unknown: Option<Unknown>,
+    /// Whether remembered series are known without looking.
+    remembered_are_known: bool,
     pub(crate) header: &'a mut dyn FnMut() -> BatchHeader,
     builder: BatchBuilder,
+    met: Met,
     samples_in_batch: u64,
     defined: Vec<SeriesId>,
     pub(crate) finished: Vec<EncodedBatch>,
@@ -66,18 +94,26 @@ impl<'a> SampleSink<'a> {
         tenant: &'a TenantId,
         partition_count: u32,
         admission: Admission,
-        known: &'a KnownSeries,
+        unknown: Option<Unknown>,
+        remembered_are_known: bool,
         header: &'a mut dyn FnMut() -> BatchHeader,
+        workbench: Workbench,
     ) -> SampleSink<'a> {
-        let mut scratch = Vec::with_capacity(512);
+        let Workbench { mut builder, mut scratch, mut met } = workbench;
+        // A source that was found malformed leaves something behind.
+        builder.clear();
+        met.clear();
+        scratch.clear();
         SeriesId::put_tenant(tenant, &mut scratch);
         SampleSink {
             tenant,
             partition_count,
             admission,
-            known,
+            unknown,
+            remembered_are_known,
             header,
-            builder: BatchBuilder::new(),
+            builder,
+            met,
             samples_in_batch: 0,
             defined: Vec::new(),
             finished: Vec::new(),
@@ -107,8 +143,7 @@ impl<'a> SampleSink<'a> {
         self.scratch.truncate(self.tenant_bytes);
         write_packed(&mut self.scratch);
         let id = SeriesId::of_packed(&self.scratch);
-        if self.known.contains(id) {
-            self.make_room();
+        if self.is_taken_for_known(id) {
             return Some(id);
         }
         if let Err(why) = check(&self.scratch[self.tenant_bytes..]) {
@@ -127,8 +162,7 @@ impl<'a> SampleSink<'a> {
         labels: impl FnOnce() -> Option<Labels>,
         sample_count: u64,
     ) -> Option<SeriesId> {
-        if self.known.contains(id) {
-            self.make_room();
+        if self.is_taken_for_known(id) {
             return Some(id);
         }
         self.scratch.truncate(self.tenant_bytes);
@@ -139,12 +173,36 @@ impl<'a> SampleSink<'a> {
         self.admit_unknown(id, sample_count)
     }
 
+    /// As [`SampleSink::known_series`], of a series that the source wrote before.
+    #[inline]
+    pub fn remembered_series(
+        &mut self,
+        id: SeriesId,
+        labels: impl FnOnce() -> Option<Labels>,
+        sample_count: u64,
+    ) -> Option<SeriesId> {
+        if self.remembered_are_known && self.unknown.is_none() {
+            return Some(id);
+        }
+        self.known_series(id, labels, sample_count)
+    }
+
     fn admit(&mut self, id: SeriesId, sample_count: u64) -> Option<SeriesId> {
-        if self.known.contains(id) {
-            self.make_room();
+        if self.is_taken_for_known(id) {
             return Some(id);
         }
         self.admit_unknown(id, sample_count)
+    }
+
+    #[inline]
+    fn is_taken_for_known(&mut self, id: SeriesId) -> bool {
+        match &self.unknown {
+            None => {
+                self.met.push(id);
+                true
+            }
+            Some(unknown) => !unknown.contains(id),
+        }
     }
 
     /// Defines the series whose packed labels are in `scratch`.
@@ -233,12 +291,13 @@ impl<'a> SampleSink<'a> {
         self.samples_in_batch = 0;
     }
 
-    pub(crate) fn finish(mut self) -> Encoded {
+    pub(crate) fn finish(mut self) -> (Encoded, Workbench) {
         self.close();
-        Encoded {
+        let encoded = Encoded {
             batches: self.finished,
             rejections: self.rejections.into_values().collect(),
             exemplar_count: self.exemplar_count,
-        }
+        };
+        (encoded, Workbench { builder: self.builder, scratch: self.scratch, met: self.met })
     }
 }

@@ -131,6 +131,39 @@ fn a_remembered_series_is_asked_for_its_labels_only_when_they_are_needed() {
     assert_eq!(write(&Remembered(other, Some(labels(2)), Default::default())), 0);
 }
 
+/// As [`Remembered`], of a source that says at which epoch it was written.
+struct WrittenAt(Remembered, Option<u64>);
+
+impl SampleSource for WrittenAt {
+    fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
+        if let Some(id) = sink.remembered_series(self.0.0, || self.0.1.clone(), 1) {
+            sink.sample(id, NOW.0, 1.0);
+        }
+        Ok(())
+    }
+
+    fn defined_at(&self) -> Option<u64> {
+        self.1
+    }
+}
+
+#[test]
+fn a_series_taken_for_known_is_defined_when_the_replica_asks() {
+    let (twin, writer) = writer();
+    let id = SeriesId::compute(&TenantId::anonymous(), &labels(1), &mut Vec::new());
+    // Never written at all, and said to be: the replica knows better.
+    let epoch = writer.epoch();
+    let source = WrittenAt(Remembered(id, Some(labels(1)), Default::default()), Some(epoch));
+    let written = writer.write(&TenantId::anonymous(), &source, NOW).now_or_never().unwrap().unwrap();
+    assert_eq!((written.stored_samples, twin.0.lock().unwrap().definitions), (1, 1));
+    assert_ne!(writer.epoch(), epoch, "what was forgotten changes the epoch");
+    let batches = twin.0.lock().unwrap().batches;
+    let source = WrittenAt(source.0, Some(writer.epoch()));
+    writer.write(&TenantId::anonymous(), &source, NOW).now_or_never().unwrap().unwrap();
+    let held = twin.0.lock().unwrap();
+    assert_eq!((held.batches, held.definitions, held.samples.len()), (batches + 1, 1, 2));
+}
+
 #[test]
 fn the_window_is_kept_at_the_door() {
     let (twin, writer) = writer();

@@ -5,15 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use batch::{Batch, BatchHeader};
 use model::{DurationMs, TenantId, TimestampMs};
+use parking_lot::Mutex;
 use storage::{AppendError, AppendOutcome, RejectReason, Rejection};
 
-use crate::encode::{Admission, Encoded, EncodedBatch, SampleSink, SampleSource};
-use crate::known::KnownSeries;
+use crate::encode::{Admission, Encoded, EncodedBatch, SampleSink, SampleSource, Workbench};
+use crate::known::{KnownSeries, Unknown};
 use crate::replica::{PushReply, Replica};
 
 /// How often a request is encoded again because a replica asks for definitions. Once is the rule; more only if series are
 /// forgotten between two attempts.
 const ATTEMPTS_MAX: usize = 3;
+
+/// Workbenches kept for the next requests; each holds as much as the largest request that it saw.
+const WORKBENCHES_MAX: usize = 8;
 
 /// Bounds of a writer.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +54,7 @@ pub struct Writer {
     generation: u64,
     seq: AtomicU64,
     known: KnownSeries,
+    workbenches: Mutex<Vec<Workbench>>,
 }
 
 impl Writer {
@@ -58,18 +63,24 @@ impl Writer {
         Writer {
             replica,
             window_ms: std::sync::atomic::AtomicI64::new(limits.window.0),
-            known: KnownSeries::new(limits.known_series_max),
+            known: KnownSeries::new(limits.partition_count, limits.known_series_max),
             limits,
             id,
             group,
             generation,
             seq: AtomicU64::new(1),
+            workbenches: Mutex::default(),
         }
     }
 
     /// Changes how far back samples are taken.
     pub fn set_window(&self, window: DurationMs) {
         self.window_ms.store(window.0, Ordering::Relaxed);
+    }
+
+    /// Changes when series were forgotten that were known; see [`SampleSource::defined_at`].
+    pub fn epoch(&self) -> u64 {
+        self.known.epoch()
     }
 
     /// What is let in at `now`.
@@ -117,13 +128,41 @@ impl Writer {
         source: &(impl SampleSource + ?Sized),
         admission: Admission,
     ) -> Result<Encoded, AppendError> {
+        let spare = self.workbenches.lock().pop();
+        let workbench = spare.unwrap_or_else(|| Workbench::new(self.limits.partition_count));
+        let (encoded, workbench) = self.encode_with(tenant, source, admission, None, workbench)?;
+        let unknown = self.known.unknown(&workbench.met);
+        let (encoded, workbench) = if unknown.is_empty() {
+            (encoded, workbench)
+        } else {
+            drop(encoded);
+            self.encode_with(tenant, source, admission, Some(unknown), workbench)?
+        };
+        let mut spare = self.workbenches.lock();
+        if spare.len() < WORKBENCHES_MAX {
+            spare.push(workbench);
+        }
+        Ok(encoded)
+    }
+
+    fn encode_with(
+        &self,
+        tenant: &TenantId,
+        source: &(impl SampleSource + ?Sized),
+        admission: Admission,
+        unknown: Option<Unknown>,
+        workbench: Workbench,
+    ) -> Result<(Encoded, Workbench), AppendError> {
         let mut header = || BatchHeader {
             group: self.group,
             generation: self.generation,
             writer: self.id,
             seq: self.seq.fetch_add(1, Ordering::Relaxed),
         };
-        let mut sink = SampleSink::new(tenant, self.limits.partition_count, admission, &self.known, &mut header);
+        let partition_count = self.limits.partition_count;
+        let remembered_are_known = source.defined_at() == Some(self.known.epoch());
+        let mut sink =
+            SampleSink::new(tenant, partition_count, admission, unknown, remembered_are_known, &mut header, workbench);
         source.walk(&mut sink).map_err(AppendError::Malformed)?;
         Ok(sink.finish())
     }

@@ -7,3 +7,6 @@ mod content;
 mod write;
 
 pub use write::{Distributor, Limits};
+
+#[cfg(test)]
+mod tests;

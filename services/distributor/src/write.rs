@@ -1,6 +1,5 @@
 //! `POST /api/v1/write`.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use remotewrite::WriteRequest;
 use server::{Metrics, clock};
-use storage::{AppendError, AppendOutcome, ErrorClass, RejectReason};
+use storage::{AppendError, AppendOutcome, ErrorClass, RejectReason, Rejection};
 use tokio::sync::Semaphore;
 use writer::Writer;
 
@@ -118,23 +117,40 @@ async fn write(State(distributor): State<Arc<Distributor>>, request: Request) ->
 /// What was refused for good is a 400, so that the sender does not try again; the rest is stored. Unusable labels are only
 /// counted, as in Prometheus' 1.0.
 fn answer(outcome: &AppendOutcome) -> Response {
-    let mut why = String::new();
-    for r in &outcome.rejections {
-        let told = match r.reason {
-            RejectReason::InvalidLabels | RejectReason::InvalidExemplar => false,
-            RejectReason::TooOld | RejectReason::TooFarInFuture | RejectReason::NativeHistogram => r.sample_count > 0,
-        };
-        if told {
-            let separator = if why.is_empty() { "" } else { "; " };
-            write!(why, "{separator}{} samples refused: {}", r.sample_count, r.example)
-                .expect("a String takes every write");
+    let told: Vec<&Rejection> =
+        outcome.rejections.iter().filter(|r| r.sample_count > 0 && prometheus_words(r.reason).is_some()).collect();
+    let words = |r: &Rejection| prometheus_words(r.reason).unwrap_or_default();
+    let why = match told.as_slice() {
+        [] => return StatusCode::NO_CONTENT.into_response(),
+        // Nothing is stored, as nothing would be there: then the text is Prometheus', which tools may know.
+        [first, more @ ..]
+            if outcome.stored_samples == 0
+                && !words(first).is_empty()
+                && more.iter().all(|r| words(r) == words(first)) =>
+        {
+            words(first).to_owned()
         }
-    }
-    if why.is_empty() {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    write!(why, " ({} samples of the request are stored)", outcome.stored_samples).expect("a String takes every write");
+        several => {
+            let each = |r: &&Rejection| {
+                let separator = if words(r).is_empty() { "" } else { ": " };
+                format!("{}{separator}{} samples refused: {}", words(r), r.sample_count, r.example)
+            };
+            let all: Vec<String> = several.iter().map(each).collect();
+            format!("{} ({} samples of the request are stored)", all.join("; "), outcome.stored_samples)
+        }
+    };
+    tracing::debug!(why, "samples refused");
     text(StatusCode::BAD_REQUEST, &why)
+}
+
+/// Prometheus' words for a refusal that the sender is told of; empty where it has none. `None`: the sender is not told.
+fn prometheus_words(reason: RejectReason) -> Option<&'static str> {
+    match reason {
+        RejectReason::TooOld => Some("out of bounds"),
+        RejectReason::TooFarInFuture => Some("out of bounds: timestamp is too far in the future"),
+        RejectReason::NativeHistogram => Some(""),
+        RejectReason::InvalidLabels | RejectReason::InvalidExemplar => None,
+    }
 }
 
 async fn read_body(request: Request<Body>, bytes_max: usize) -> Result<axum::body::Bytes, Response> {

@@ -63,9 +63,9 @@ impl Change {
         let (time, rest) = rest.split_first_chunk::<8>()?;
         let time = TimestampMs(i64::from_le_bytes(*time));
         match *kind {
-            KIND_SEAL => Some(Change::Seal { before: time }),
+            KIND_SEAL if rest.is_empty() => Some(Change::Seal { before: time }),
             KIND_DROPPED => Some(Change::Dropped { start: time, manifest: std::str::from_utf8(rest).ok()?.to_owned() }),
-            KIND_FREED => Some(Change::Freed { before: time }),
+            KIND_FREED if rest.is_empty() => Some(Change::Freed { before: time }),
             _ => None,
         }
     }
@@ -155,5 +155,6 @@ mod tests {
             assert_eq!(Control::decode(&control.encode()[..n]), None);
         }
         assert_eq!(Change::decode(&[9; 20]), None);
+        assert_eq!(Change::decode(&[KIND_SEAL; 10]), None, "a byte too many");
     }
 }

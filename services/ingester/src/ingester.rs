@@ -129,6 +129,7 @@ impl Ingester {
             in_flight_bytes_max: config.in_flight_bytes_max,
             logged_bytes: AtomicUsize::new(0),
             truncate_before: Mutex::new(0),
+            unapplied: AtomicUsize::new(0),
             holes: Mutex::default(),
             log_failure: Mutex::new(None),
         });

@@ -6,6 +6,8 @@
 mod close;
 mod control;
 mod cut;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingester;
 mod pipeline;
 mod queryable;

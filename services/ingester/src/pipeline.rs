@@ -24,6 +24,9 @@ const QUEUE_MAX: usize = 1024;
 const COMMIT_BYTES_MAX: usize = 16 << 20;
 /// Commits waiting to be applied.
 const APPLY_QUEUE_MAX: usize = 64;
+/// A commit of one batch of so many samples is applied by the log thread, if the other has nothing to do: at the pace of
+/// scrapes, waking it would cost as much as applying.
+const INLINE_SAMPLES_MAX: usize = 2000;
 
 /// When what was written is made to survive power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) logged_bytes: AtomicUsize,
     /// Everything before this may be truncated, said by who writes snapshots.
     pub(crate) truncate_before: Mutex<Position>,
+    /// Entries handed to the apply thread and not applied yet.
+    pub(crate) unapplied: AtomicUsize,
     /// Ranges of which acknowledged samples were lost for good.
     pub(crate) holes: Mutex<Vec<TimeRange>>,
     /// Why the log takes nothing, while it does not.
@@ -214,16 +219,30 @@ impl LogThread {
         *self.shared.log_failure.lock() = None;
         self.committed_sealed_before = self.sealed_before;
         self.shared.logged_bytes.fetch_add(bytes, Ordering::Relaxed);
-        for logged in self.commit.drain(..) {
-            if self.logged.send(logged).is_err() {
-                error!("the apply thread is gone");
-            }
-        }
+        self.hand_on();
         let truncate_before = *self.shared.truncate_before.lock();
         if truncate_before > self.log.first()
             && let Err(e) = self.log.truncate_before(truncate_before)
         {
             warn!(error = %chain(&e), "truncate log failed");
+        }
+    }
+
+    /// Has the commit applied, here or by the apply thread; always in the order of the log.
+    fn hand_on(&mut self) {
+        let is_small =
+            |l: &Logged| matches!(l, Logged::Batch { batch, .. } if batch.sample_count() <= INLINE_SAMPLES_MAX);
+        let others_idle = self.shared.unapplied.load(Ordering::Acquire) == 0;
+        let inline = others_idle && self.commit.len() == 1 && is_small(&self.commit[0]);
+        for logged in self.commit.drain(..) {
+            if inline {
+                apply_one(&self.shared, logged);
+                continue;
+            }
+            self.shared.unapplied.fetch_add(1, Ordering::AcqRel);
+            if self.logged.send(logged).is_err() {
+                error!("the apply thread is gone");
+            }
         }
     }
 
@@ -252,30 +271,38 @@ impl LogThread {
 /// Applies what was logged, in order, and answers.
 fn apply(shared: &Shared, logged: &Receiver<Logged>) {
     for entry in logged {
-        match entry {
-            Logged::Batch { position, batch, refs, reply } => {
-                let said = match shared.head.apply(position, &batch, &refs) {
-                    Ok(applied) => {
-                        if applied != head::Applied::default() {
-                            error!(?applied, position, "BUG: a checked batch did not apply whole");
-                        }
-                        PushReply::Ok { generation: shared.generation }
-                    }
-                    // It is in the log: a restart applies it. Until then this process must not say that it holds it.
-                    Err(e) => {
-                        error!(error = %chain(&e), position, "apply batch failed");
-                        PushReply::NotNow(chain(&e))
-                    }
-                };
-                answer(shared, &batch, reply, said);
-            }
-            Logged::Change { position, change, reply } => {
-                shared.control.lock().apply(&change);
-                // The asker may have stopped waiting; the change holds all the same.
-                drop(reply.send(Ok(position)));
-            }
-            Logged::Stop => return,
+        if matches!(entry, Logged::Stop) {
+            return;
         }
+        apply_one(shared, entry);
+        shared.unapplied.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn apply_one(shared: &Shared, entry: Logged) {
+    match entry {
+        Logged::Batch { position, batch, refs, reply } => {
+            let said = match shared.head.apply(position, &batch, &refs) {
+                Ok(applied) => {
+                    if applied != head::Applied::default() {
+                        error!(?applied, position, "BUG: a checked batch did not apply whole");
+                    }
+                    PushReply::Ok { generation: shared.generation }
+                }
+                // It is in the log: a restart applies it. Until then this process must not say that it holds it.
+                Err(e) => {
+                    error!(error = %chain(&e), position, "apply batch failed");
+                    PushReply::NotNow(chain(&e))
+                }
+            };
+            answer(shared, &batch, reply, said);
+        }
+        Logged::Change { position, change, reply } => {
+            shared.control.lock().apply(&change);
+            // The asker may have stopped waiting; the change holds all the same.
+            drop(reply.send(Ok(position)));
+        }
+        Logged::Stop => {}
     }
 }
 

@@ -10,11 +10,11 @@ use distributor::Distributor;
 use httpclient::EnvironmentProxy;
 use ingester::{Closer, Identity, Ingester, Sync};
 use model::TenantId;
-use promql::{ParseOptions, engine};
+use promql::{engine, features};
 use querier::{Api, ApiOptions, ApiSources, Evaluator};
 use regexp::Regexp;
 use scraper::Scraper;
-use server::{ComputePool, Metrics, Server, clock};
+use server::{ComputePool, Metrics, Server, Web, clock};
 use storage::Union;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -34,8 +34,6 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(30);
 /// Computations waiting for a thread.
 const COMPUTE_QUEUE_MAX: usize = 256;
-/// What `--enable-feature` can turn on.
-const FEATURES: [&str; 3] = ["promql-experimental-functions", "promql-delayed-name-removal", "type-and-unit-labels"];
 
 /// Runs until a signal to stop.
 pub(crate) fn run(flags: &All) -> anyhow::Result<()> {
@@ -52,6 +50,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     // First of all what a user may have got wrong.
     let config = configuration::load(flags)?;
     let data = data_dir::open(&flags.storage_path)?;
+    let bucket = open_bucket(flags)?;
     let listener = listen(flags).await?;
     let front = Front::default();
     let http = tokio::spawn(listener.serve(front.router(), stopped.clone()));
@@ -62,8 +61,10 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     control_plane::record_losses(&control_plane, &ingester, clock::now()).await?;
     let limits = writer::Limits { window: configuration::window(&config), ..writer::Limits::default() };
     let writer = Arc::new(Writer::new(ingester.clone(), group.0, generation, rand::random(), limits));
-    let blocks = open_blocks(flags).await?;
-    let scraper = Arc::new(Scraper::new(writer.clone(), scraper_outside(), scraper::Limits::default(), &metrics));
+    let blocks = open_blocks(bucket.clone()).await?;
+    let limits = scraper::Limits { threads: scrape_threads(), ..scraper::Limits::default() };
+    let scraper = Scraper::new(writer.clone(), scraper_outside(), limits, &metrics).context("start the scraper")?;
+    let scraper = Arc::new(scraper);
     let distributor = Distributor::new(writer.clone(), distributor::Limits::default(), &metrics);
     process_metrics::register(&metrics, &ingester);
     let state = Arc::new(State::new(flags, config, scraper.clone(), writer, ingester.clone(), stop.clone(), &metrics));
@@ -72,7 +73,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
 
     front.open(api.router().merge(distributor.router()));
     let snapshots = tokio::spawn(ingester.clone().snapshot_loop(SNAPSHOT_INTERVAL, stopped.clone()));
-    let closer = closer(flags, &ingester, &blocks, &data, &control_plane.map().borrow())?;
+    let closer = closer(flags, &ingester, bucket, &blocks, &data, &control_plane.map().borrow())?;
     let maintenance = tokio::spawn(maintain(closer, state.clone(), blocks, stopped.clone()));
     state.start().await?;
     state.set_ready();
@@ -98,8 +99,16 @@ async fn listen(flags: &All) -> anyhow::Result<Server> {
         head_timeout: flags.read_timeout,
         ..server::Limits::default()
     };
-    let listener = Server::bind(&flags.listen_address, None, limits).await?;
-    info!(address = %listener.address()?, "listening");
+    let web = match flags.web_config_file.as_deref().filter(|file| !file.as_os_str().is_empty()) {
+        None => None,
+        Some(file) => Some(Web::open(file).context("use --web.config.file")?),
+    };
+    let tls = web.as_ref().is_some_and(Web::has_tls);
+    let mut listener = Server::bind(&flags.listen_address, None, limits).await?;
+    if let Some(web) = web {
+        listener = listener.with_web(web);
+    }
+    info!(address = %listener.address()?, tls, "listening");
     Ok(listener)
 }
 
@@ -148,21 +157,30 @@ fn open_bucket(flags: &All) -> anyhow::Result<Bucket> {
         config::object_store::Bucket::Filesystem { directory } => {
             Ok(Bucket::local(&std::path::Path::new(&directory).join(parsed.prefix))?)
         }
-        config::object_store::Bucket::S3(_) => {
-            bail!("{}: object store type S3 is not supported yet, FILESYSTEM is", file.display())
+        config::object_store::Bucket::S3(s3) => {
+            for key in &s3.ignored {
+                warn!(key, file = %file.display(), "this key of the object store is not acted on");
+            }
+            Bucket::s3(&s3, &parsed.prefix, &configuration::variable).with_context(|| format!("use {}", file.display()))
         }
     }
 }
 
-async fn open_blocks(flags: &All) -> anyhow::Result<Arc<Blocks>> {
-    let blocks = Arc::new(Blocks::new(open_bucket(flags)?));
-    blocks.refresh().await?;
+async fn open_blocks(bucket: Bucket) -> anyhow::Result<Arc<Blocks>> {
+    let is_remote = bucket.is_remote();
+    let blocks = Arc::new(Blocks::new(bucket));
+    match blocks.refresh().await {
+        // Taking samples does not wait for a bucket that is out of reach. Answers say what they lack until it is listed.
+        Err(e) if is_remote => error!(error = format!("{:#}", anyhow::Error::from(e)), "list blocks failed"),
+        done => done?,
+    }
     Ok(blocks)
 }
 
 fn closer(
     flags: &All,
     ingester: &Arc<Ingester>,
+    bucket: Bucket,
     blocks: &Arc<Blocks>,
     data: &DataDir,
     map: &ClusterMap,
@@ -176,7 +194,7 @@ fn closer(
         incarnation: format!("{:016x}", data.incarnation.0),
     };
     let scratch = flags.storage_path.join("cut");
-    Ok(Closer::new(ingester.clone(), open_bucket(flags)?, blocks.clone(), scratch, identity))
+    Ok(Closer::new(ingester.clone(), bucket, blocks.clone(), scratch, identity))
 }
 
 fn evaluator(flags: &All, ingester: &Arc<Ingester>, blocks: &Arc<Blocks>) -> anyhow::Result<Evaluator> {
@@ -185,6 +203,11 @@ fn evaluator(flags: &All, ingester: &Arc<Ingester>, blocks: &Arc<Blocks>) -> any
     let pool = ComputePool::start(threads, COMPUTE_QUEUE_MAX).context("start compute pool")?;
     let limits = querier::Limits { concurrency_max: flags.query_max_concurrency, ..querier::Limits::default() };
     Ok(Evaluator::new(store, pool, limits))
+}
+
+/// Half of the cores: one takes in about 800,000 samples a second, and what is scraped is to be stored and asked for, too.
+fn scrape_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 fn scraper_outside() -> scraper::Outside {
@@ -214,22 +237,18 @@ fn sources(state: &Arc<State>, metrics: Metrics) -> ApiSources {
 }
 
 fn api_options(flags: &All, state: &Arc<State>) -> anyhow::Result<ApiOptions> {
-    let on = |feature: &str| flags.enable_feature.iter().any(|f| f == feature);
-    for feature in flags.enable_feature.iter().filter(|f| !FEATURES.contains(&f.as_str())) {
+    for feature in flags.enable_feature.iter().filter(|f| !features::is_known(f)) {
         warn!(feature, "this feature of --enable-feature is not supported and does nothing");
     }
+    let (parse, engine) = features::options(|feature| flags.enable_feature.iter().any(|f| f == feature));
     let configured = state.clone();
     Ok(ApiOptions {
         query_timeout: flags.query_timeout,
         lookback: flags.lookback_delta,
         subquery_step: Arc::new(move || configured.config().global.evaluation_interval),
         query_limits: engine::Limits { samples_max: flags.query_max_samples, ..Default::default() },
-        engine: engine::Options {
-            delayed_name_removal: on(FEATURES[1]),
-            type_and_unit_labels: on(FEATURES[2]),
-            ..Default::default()
-        },
-        parse: ParseOptions { experimental_functions: on(FEATURES[0]), ..ParseOptions::default() },
+        engine,
+        parse,
         cors_origin: Regexp::matcher(&flags.cors_origin).context("parse --web.cors.origin")?,
         lifecycle_enabled: flags.enable_lifecycle,
         ..ApiOptions::default()

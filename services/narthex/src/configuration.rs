@@ -49,10 +49,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 /// How far back samples are taken.
 pub(crate) fn window(config: &Config) -> DurationMs {
-    match config.storage.out_of_order_time_window {
-        DurationMs::ZERO => WINDOW_DEFAULT,
-        configured => configured.max(WINDOW_MIN),
-    }
+    config.storage.out_of_order_time_window.map_or(WINDOW_DEFAULT, |configured| configured.max(WINDOW_MIN))
 }
 
 /// How long blocks are kept; `None` for ever.
@@ -75,4 +72,25 @@ pub(crate) fn unsupported(config: &Config) -> Vec<UnsupportedBlock> {
     add(config.global.scrape_failure_log_file.is_some(), "global.scrape_failure_log_file");
     blocks.sort_by(|a, b| a.block.cmp(&b.block));
     blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_what_is_configured_but_never_too_small() {
+        for (configured, expected) in [
+            ("", DurationMs::hours(3)),
+            ("out_of_order_time_window: 0", DurationMs::hours(1)),
+            ("out_of_order_time_window: 0s", DurationMs::hours(1)),
+            ("out_of_order_time_window: 30m", DurationMs::hours(1)),
+            ("out_of_order_time_window: 2h", DurationMs::hours(2)),
+            ("out_of_order_time_window: 4y", DurationMs::hours(4 * 365 * 24)),
+        ] {
+            let text = format!("storage: {{tsdb: {{{configured}}}}}");
+            let config = config::parse(&text, "", &Defaults::default(), &|_| None).unwrap();
+            assert_eq!(window(&config), expected, "{configured}");
+        }
+    }
 }

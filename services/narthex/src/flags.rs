@@ -30,6 +30,9 @@ pub(crate) struct All {
     /// Address of the HTTP API.
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "0.0.0.0:9090")]
     pub(crate) listen_address: String,
+    /// TLS, passwords and headers of the HTTP API, in Prometheus' form.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub(crate) web_config_file: Option<PathBuf>,
     /// Connections at once.
     #[arg(long = "web.max-connections", value_name = "N", default_value_t = 512)]
     pub(crate) max_connections: usize,
@@ -94,6 +97,7 @@ impl All {
         let flags = [
             ("config.file", path(&self.config_file)),
             ("web.listen-address", self.listen_address.clone()),
+            ("web.config.file", optional(self.web_config_file.as_ref().map(path))),
             ("web.max-connections", self.max_connections.to_string()),
             ("web.read-timeout", duration(self.read_timeout)),
             ("web.external-url", optional(self.external_url.clone())),

@@ -214,6 +214,11 @@ impl Api {
             .route("/api/v1/alerts", self.get(missing!("alerts")))
             .route("/api/v1/alertmanagers", self.get(missing!("notifications to Alertmanager")))
             .route("/api/v1/read", self.route(&[Method::POST], Around::Everything, missing!("remote read")))
+            // The distributor's route answers POST where it is merged in; what stands around it is the same for all of the API.
+            .route(
+                "/api/v1/write",
+                self.route(&[Method::POST], Around::Everything, missing!("remote write in this role")),
+            )
             .route("/api/v1/status/tsdb/blocks", self.get(missing!("a list of blocks")))
             .route("/api/v1/status/self_metrics", self.get(missing!("metrics of itself as JSON; see /metrics")))
             .route("/api/v1/notifications/live", self.get(missing!("live notifications; see /api/v1/notifications")))

@@ -134,7 +134,7 @@ impl Evaluator {
         let planned = Instant::now();
         if planned >= deadline {
             // The runtime's timer is not that fine.
-            return Err(EvaluateError::TimedOut { stage: "expression evaluation" });
+            return Err(EvaluateError::TimedOut { stage: "query execution" });
         }
         match tokio::time::timeout_at(deadline, self.run_past_damage(tenant, expr, plan, &again)).await {
             Ok(result) => {

@@ -55,6 +55,7 @@ fn markers(ended: &ScrapeLoop, at: TimestampMs) -> Scrape {
         format: None,
         rows,
         report: (ended.report.clone(), at.0, Vec::new()),
+        defined_at: None,
         found_again: OnceLock::new(),
     }
 }

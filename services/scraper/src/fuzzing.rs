@@ -1,5 +1,7 @@
 //! An entry point for fuzzers: it must return, whatever the bytes are.
 
+use std::sync::{Arc, LazyLock};
+
 use exposition::Format;
 use model::{Labels, SeriesId, TenantId, TimestampMs};
 use writer::Admission;
@@ -8,6 +10,7 @@ use crate::EnvironmentProxy;
 use crate::page::{self, Context, Counts, Memory};
 use crate::sample_rules::SampleRules;
 use crate::settings::JobSettings;
+use crate::target::{self, Found};
 
 const CONFIG: &str = "
 scrape_configs:
@@ -23,9 +26,8 @@ scrape_configs:
 /// not change what a page says: the samples are those of a scraper that sees the page for the first time. Only where a type
 /// changes `le` may keep its old form, because lines are remembered by their text: so in Prometheus.
 pub fn fuzz_pages(bytes: &[u8]) {
-    let config = config::parse(CONFIG, "/", &config::Defaults::default(), &|_| None);
-    let config = config.expect("the text above is one").scrape_configs.remove(0);
-    let job = JobSettings::new(&config, &EnvironmentProxy::default(), "x", 1 << 20).expect("all of it is built");
+    static JOB: LazyLock<Arc<JobSettings>> = LazyLock::new(|| job(CONFIG));
+    let job = JOB.clone();
     let target_labels = Labels::from_pairs([("instance", "i"), ("job", "j")]).expect("two names");
     let rules = SampleRules { job, target_labels };
     let format = if bytes.first().is_some_and(|b| b % 2 == 1) { Format::OpenMetrics } else { Format::Text };
@@ -38,6 +40,39 @@ pub fn fuzz_pages(bytes: &[u8]) {
             one_more.0.iter_mut().chain(&mut first.0).for_each(|sample| sample.0 = SeriesId(0));
         }
         assert_eq!(one_more, first);
+    }
+}
+
+const TARGETS_CONFIG: &str = "
+scrape_configs:
+- job_name: j
+  params: {module: [a, b]}
+  relabel_configs:
+  - {source_labels: [__meta_drop], regex: .+, action: drop}
+  - {source_labels: [__meta_address], regex: (.+), target_label: __address__}
+  - {regex: __meta_label_(.+), action: labelmap}
+";
+
+/// The job of a configuration.
+fn job(text: &str) -> Arc<JobSettings> {
+    let config = config::parse(text, "/", &config::Defaults::default(), &|_| None);
+    let config = config.expect("the texts above are configurations").scrape_configs.remove(0);
+    JobSettings::new(&config, &EnvironmentProxy::default(), "x", 1 << 20).expect("all of it is built")
+}
+
+/// A file of target groups, of which targets are made. Both verdicts are fine; a target has an address and times.
+pub fn fuzz_targets(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    static JOB: LazyLock<Arc<JobSettings>> = LazyLock::new(|| job(TARGETS_CONFIG));
+    let Ok(groups) = config::parse_target_groups(text, config::TargetFormat::Json) else { return };
+    for group in groups.into_iter().take(16) {
+        let group = discovery::Group { source: "x:0".to_owned(), targets: group.targets, labels: group.labels };
+        for address in group.targets.iter().take(16) {
+            if let Ok(Found::Target(target)) = target::find(address, &group, &JOB.config, &JOB.relabel) {
+                assert!(target.url.contains("//") && target.labels.get("instance").is_some(), "{target:?}");
+                assert!(target.timeout <= target.interval, "{target:?}");
+            }
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod settings;
 mod snapshot;
 mod source;
 mod target;
+mod threads;
 mod url;
 
 pub use httpclient::EnvironmentProxy;

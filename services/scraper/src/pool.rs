@@ -189,6 +189,7 @@ impl Pool {
             memory,
             status: Mutex::new(status.unwrap_or_default()),
             forced_error: Mutex::new(None),
+            defined_at: Mutex::new(None),
             number: self.shared.loops.next_number(),
             stop: watch::channel(false).0,
             target,

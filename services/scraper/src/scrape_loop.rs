@@ -23,6 +23,7 @@ use crate::schedule::Schedule;
 use crate::snapshot::Health;
 use crate::source::Scrape;
 use crate::target::Target;
+use crate::threads::Threads;
 
 /// Pages of more bytes than this are read on a thread of their own. So much is 2,000 lines: a tenth of a millisecond of work where
 /// every line is known, nine where none is (60 and 4,600 ns a line, measured with `opt-level = 1` on a busy machine).
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) tenant: TenantId,
     pub(crate) metrics: ScraperMetrics,
     pub(crate) loops: Loops,
+    pub(crate) threads: Threads,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -51,7 +53,7 @@ impl Shared {
         task: impl Future<Output = Option<TimestampMs>> + Send + 'static,
     ) -> JoinHandle<Option<TimestampMs>> {
         let mut shutdown = self.shutdown.clone();
-        tokio::spawn(async move {
+        self.threads.spawn(async move {
             tokio::select! {
                 // Cancel-safe because a scrape that is cut off is not acknowledged to anybody.
                 last = task => last,
@@ -84,6 +86,8 @@ pub(crate) struct ScrapeLoop {
     pub(crate) status: Mutex<Status>,
     /// Why no scrape can succeed. Locked for a moment.
     pub(crate) forced_error: Mutex<Option<Arc<str>>>,
+    /// The writer's epoch before the last write, if that succeeded.
+    pub(crate) defined_at: Mutex<Option<u64>>,
     /// Loops are numbered as they come into being.
     pub(crate) number: u64,
     pub(crate) stop: watch::Sender<bool>,
@@ -209,9 +213,13 @@ impl ScrapeLoop {
             rows,
             report: (self.report.clone(), at.0, report.values()),
             found_again: OnceLock::new(),
+            defined_at: *self.defined_at.lock(),
         };
+        let epoch = self.shared.writer.epoch();
         let deadline = (started + self.schedule.interval().to_std()).max(Instant::now() + WRITE_TIME_MIN);
-        if !self.write(&scrape, deadline).await {
+        let is_written = self.write(&scrape, deadline).await;
+        *self.defined_at.lock() = is_written.then_some(epoch);
+        if !is_written {
             self.memory.lock().families.forget_sent();
         }
     }

@@ -21,6 +21,7 @@ use crate::pool::{Epoch, Pool};
 use crate::scrape_loop::Shared;
 use crate::settings::{JobSettings, RefusedJob};
 use crate::snapshot::{PoolSnapshot, TargetMetadata};
+use crate::threads::Threads;
 
 /// Bounds of a scraper.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +30,13 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// How long scrapes under way may go on when the process ends.
     pub stop_timeout: Duration,
+    /// Threads of the scraper's own for scrapes; with 0 they run on the caller's runtime.
+    pub threads: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body_bytes_max: 512 << 20, stop_timeout: Duration::from_secs(2) }
+        Limits { body_bytes_max: 512 << 20, stop_timeout: Duration::from_secs(2), threads: 0 }
     }
 }
 
@@ -75,17 +78,20 @@ struct Change {
 }
 
 impl Scraper {
-    /// A scraper without jobs.
-    pub fn new(writer: Arc<Writer>, outside: Outside, limits: Limits, metrics: &Metrics) -> Scraper {
+    /// A scraper without jobs. An error: its threads cannot be started.
+    pub fn new(writer: Arc<Writer>, outside: Outside, limits: Limits, metrics: &Metrics) -> std::io::Result<Scraper> {
         let (shutdown, watched) = watch::channel(false);
+        let threads = Threads::start(limits.threads, &watched)?;
         let shared = Shared {
             writer,
             tenant: outside.tenant.clone(),
             metrics: ScraperMetrics::new(metrics),
             loops: Loops::default(),
+            threads,
             shutdown: watched,
         };
-        Scraper { shared: Arc::new(shared), outside, limits, jobs: Arc::default(), pools: Arc::default(), shutdown }
+        let (jobs, pools) = (Arc::default(), Arc::default());
+        Ok(Scraper { shared: Arc::new(shared), outside, limits, jobs, pools, shutdown })
     }
 
     /// Goes over to `config`: all of it, or on an error nothing. Jobs that are the same go on undisturbed.

@@ -23,12 +23,20 @@ pub(crate) struct Scrape {
     pub(crate) report: (std::sync::Arc<ReportSeries>, i64, Vec<f64>),
     /// Labels of remembered lines, found again: a writer that has forgotten them, or a replica that is new.
     pub(crate) found_again: OnceLock<HashMap<SeriesId, Labels>>,
+    /// The writer's epoch at the last write of the target, if that succeeded.
+    pub(crate) defined_at: Option<u64>,
 }
 
 impl SampleSource for Scrape {
     fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
         for row in &self.rows.samples {
-            if let Some(id) = sink.known_series(row.id, || self.labels_of(row), 1) {
+            let labels = || self.labels_of(row);
+            let id = if row.fresh == REMEMBERED {
+                sink.remembered_series(row.id, labels, 1)
+            } else {
+                sink.known_series(row.id, labels, 1)
+            };
+            if let Some(id) = id {
                 sink.sample(id, row.at, row.value);
             }
         }
@@ -42,7 +50,7 @@ impl SampleSource for Scrape {
         }
         let (series, at, values) = &self.report;
         for ((id, labels), value) in series.all().iter().zip(values) {
-            if let Some(id) = sink.known_series(*id, || Some(labels.clone()), 1) {
+            if let Some(id) = sink.remembered_series(*id, || Some(labels.clone()), 1) {
                 sink.sample(id, *at, *value);
             }
         }
@@ -50,6 +58,10 @@ impl SampleSource for Scrape {
             sink.metadata(family, metadata);
         }
         Ok(())
+    }
+
+    fn defined_at(&self) -> Option<u64> {
+        self.defined_at
     }
 }
 

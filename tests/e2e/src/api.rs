@@ -32,6 +32,15 @@ pub enum Answer {
     String(i64, String),
 }
 
+/// What a query gave, and what was said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Annotated {
+    /// The value.
+    pub answer: Answer,
+    /// Warnings and infos.
+    pub annotations: Vec<String>,
+}
+
 /// Bounds of a range query, both inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -77,39 +86,56 @@ pub fn seconds(at_ms: i64) -> String {
 }
 
 /// An instant query.
-pub fn query(client: &mut Client, expr: &str, at_ms: i64) -> Result<Answer> {
+pub fn query(client: &mut Client, expr: &str, at_ms: i64) -> Result<Annotated> {
     answer(client, "/api/v1/query", &[("query", expr), ("time", &seconds(at_ms))])
 }
 
 /// A range query.
-pub fn query_range(client: &mut Client, expr: &str, range: &Range) -> Result<Answer> {
+pub fn query_range(client: &mut Client, expr: &str, range: &Range) -> Result<Annotated> {
     let [start, end, step] = [range.start_ms, range.end_ms, range.step_ms].map(seconds);
     answer(client, "/api/v1/query_range", &[("query", expr), ("start", &start), ("end", &end), ("step", &step)])
 }
 
 /// The `data` of any answer.
 pub fn data(client: &mut Client, path: &str, fields: &[(&str, &str)]) -> Result<Value> {
+    Ok(body(client, path, fields)?["data"].take())
+}
+
+/// Warnings and infos of an answer, sorted.
+pub fn annotations(body: &Value) -> Vec<String> {
+    let all = ["warnings", "infos"].into_iter().flat_map(|name| body[name].as_array().into_iter().flatten());
+    let mut all: Vec<String> = all.filter_map(Value::as_str).map(str::to_string).collect();
+    all.sort();
+    all
+}
+
+fn body(client: &mut Client, path: &str, fields: &[(&str, &str)]) -> Result<Value> {
     let response = client.post_form(path, fields)?;
     let excerpt = response.excerpt();
     ensure!(response.status == 200, "{path} {fields:?}: status {}: {excerpt}", response.status);
-    let mut body: Value = serde_json::from_slice(&response.body).with_context(|| format!("not JSON: {excerpt}"))?;
+    let body: Value = serde_json::from_slice(&response.body).with_context(|| format!("not JSON: {excerpt}"))?;
     ensure!(body["status"] == "success", "{path} {fields:?}: {excerpt}");
-    Ok(body["data"].take())
+    Ok(body)
 }
 
-fn answer(client: &mut Client, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
-    let data = data(client, path, fields)?;
+fn answer(client: &mut Client, path: &str, fields: &[(&str, &str)]) -> Result<Annotated> {
+    let body = body(client, path, fields)?;
+    let data = &body["data"];
     let result = &data["result"];
-    match data["resultType"].as_str().context("no resultType")? {
-        "vector" => Ok(Answer::Vector(all_points(result)?)),
-        "matrix" => Ok(Answer::Matrix(all_points(result)?)),
-        "scalar" => sample(result).map(|(at, value)| Answer::Scalar(at, value)),
+    let answer = match data["resultType"].as_str().context("no resultType")? {
+        "vector" => Answer::Vector(all_points(result)?),
+        "matrix" => Answer::Matrix(all_points(result)?),
+        "scalar" => {
+            let (at_ms, value) = sample(result)?;
+            Answer::Scalar(at_ms, value)
+        }
         "string" => {
             let text = result[1].as_str().context("not a text")?;
-            Ok(Answer::String(time(&result[0])?, text.to_string()))
+            Answer::String(time(&result[0])?, text.to_string())
         }
         other => bail!("an answer of type {other}"),
-    }
+    };
+    Ok(Annotated { answer, annotations: annotations(&body) })
 }
 
 fn all_points(result: &Value) -> Result<Vec<Points>> {

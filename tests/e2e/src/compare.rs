@@ -33,6 +33,14 @@ pub fn difference(ours: &Answer, theirs: &Answer, order: Order) -> Option<String
     }
 }
 
+/// An annotation without the count of samples: of a range query, Prometheus counts those of earlier steps anew at each.
+pub fn without_count(annotation: &str) -> String {
+    match (annotation.split_once(", over "), annotation.split_once(" samples from ")) {
+        (Some((before, _)), Some((_, after))) => format!("{before}, over samples from {after}"),
+        _ => annotation.to_string(),
+    }
+}
+
 /// Whether two values are the same, but for rounding.
 pub fn equal(a: f64, b: f64) -> bool {
     if a.is_nan() || b.is_nan() {

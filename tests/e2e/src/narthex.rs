@@ -1,6 +1,7 @@
 //! The binary under test, or a Prometheus, with a configuration and a data directory of its own.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -84,6 +85,17 @@ impl Setup {
         Ok(self)
     }
 
+    /// Whether it says of itself that it is a Prometheus 3 or later.
+    pub fn is_prometheus_3(&self) -> Result<bool> {
+        let output = Command::new(&self.program).arg("--version").output();
+        let output = output.with_context(|| format!("run {} --version", self.program.display()))?;
+        // 2.42 writes it where errors go.
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let version = text.strip_prefix("prometheus, version ").and_then(|rest| rest.split_once('.'));
+        let major = version.and_then(|(major, _)| major.parse::<u32>().ok());
+        Ok(major.with_context(|| format!("the version of a Prometheus: {text}"))? >= 3)
+    }
+
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
@@ -153,12 +165,12 @@ pub struct Server {
 impl Server {
     /// An instant query.
     pub fn query(&mut self, expr: &str, at_ms: i64) -> Result<api::Answer> {
-        api::query(&mut self.client, expr, at_ms)
+        api::query(&mut self.client, expr, at_ms).map(|annotated| annotated.answer)
     }
 
     /// A range query.
     pub fn query_range(&mut self, expr: &str, range: &api::Range) -> Result<api::Answer> {
-        api::query_range(&mut self.client, expr, range)
+        api::query_range(&mut self.client, expr, range).map(|annotated| annotated.answer)
     }
 
     /// The value of an expression that gives one sample or a scalar.

@@ -3,15 +3,19 @@
 //!
 //! - `NARTHEX_BIN`: the binary under test; else the one that `cargo test --workspace` built beside this test.
 //! - `NARTHEX_PEER_*`: a peer; else what `tools/peers.sh` unpacked. With `CI=true` a test without its peer fails.
-//! - `NARTHEX_PROMETHEUS`: a Prometheus 3 to compare with instead of Debian's 2.42; then also at the edges of windows.
+//! - `NARTHEX_PROMETHEUS`: the Prometheus to compare with instead of Debian's 2.42. With a 3 also at the edges of windows, by
+//!   what came after 2.42, and by what is said of requests that are wrong.
 //! - `NARTHEX_FULL=1`: the memory of a query over 200,000 series instead of 50,000.
 //! - `NARTHEX_SEED`: the seed that a failed test printed.
 
 mod agree;
 mod bad;
+mod errors;
 mod exporters;
 mod history;
 mod kill;
 mod memory;
+mod object_store;
 mod restart;
 mod scrape;
+mod web;

@@ -21,7 +21,7 @@ fn some_series(at_ms: i64) -> Vec<Series> {
 }
 
 fn sum_is_right(client: &mut Client, at_ms: i64) -> Result<()> {
-    let answer = e2e::api::query(client, "sum(sum_over_time(restart_test[10m]))", at_ms)?;
+    let answer = e2e::api::query(client, "sum(sum_over_time(restart_test[10m]))", at_ms)?.answer;
     let expected = (49 * 50 / 2 * 99 * 100 / 2) as f64;
     ensure!(answer.number() == Some(expected), "{answer:?}, not {expected}");
     Ok(())

@@ -13,11 +13,12 @@ const EMPTY: [u8; HEADER_BYTES] = [0; HEADER_BYTES];
 /// A chunk being written. One lives in memory for every active series.
 #[derive(Clone, Debug)]
 pub struct XorEncoder {
-    /// Empty until the first sample, then the chunk.
+    /// Empty until the first sample, then the chunk, but for the count at its front: that line of the cache is left alone.
     bytes: Vec<u8>,
     timestamp_ms: i64,
     delta: u64,
     value_bits: u64,
+    count: u16,
     leading: u8,
     trailing: u8,
     /// Bits of the last byte that are not used.
@@ -40,6 +41,7 @@ impl XorEncoder {
             timestamp_ms: 0,
             delta: 0,
             value_bits: 0,
+            count: 0,
             leading: NO_WINDOW,
             trailing: 0,
             free: 0,
@@ -64,6 +66,7 @@ impl XorEncoder {
             timestamp_ms: end.timestamp_ms,
             delta: end.delta,
             value_bits: end.value_bits,
+            count: u16::from_be_bytes([bytes[0], bytes[1]]),
             leading,
             trailing,
             free,
@@ -75,7 +78,7 @@ impl XorEncoder {
     /// # Panics
     /// When the chunk holds [`SAMPLES_PER_CHUNK_MAX`] samples.
     pub fn append(&mut self, timestamp_ms: i64, value: f64) {
-        let count = self.sample_count();
+        let count = self.count;
         assert!(count < SAMPLES_PER_CHUNK_MAX, "chunk is full: {count} samples");
         let delta = timestamp_ms.wrapping_sub(self.timestamp_ms).cast_unsigned();
         match count {
@@ -92,40 +95,67 @@ impl XorEncoder {
         self.timestamp_ms = timestamp_ms;
         self.value_bits = value.to_bits();
         self.delta = if count == 0 { 0 } else { delta };
-        self.bytes[..HEADER_BYTES].copy_from_slice(&(count + 1).to_be_bytes());
+        self.count = count + 1;
     }
 
     /// Samples appended so far.
     pub fn sample_count(&self) -> u16 {
-        self.bytes.first_chunk().map_or(0, |header| u16::from_be_bytes(*header))
+        self.count
     }
 
-    /// The chunk; valid at any moment.
-    pub fn bytes(&self) -> &[u8] {
-        if self.bytes.is_empty() { &EMPTY } else { &self.bytes }
+    /// The chunk.
+    pub fn bytes(&mut self) -> &[u8] {
+        if self.bytes.is_empty() {
+            return &EMPTY;
+        }
+        self.put_count();
+        &self.bytes
+    }
+
+    /// Appends a copy of the chunk to `out` that says it has `sample_count` samples: its first ones, since a chunk only grows at
+    /// its end. What lies behind them is of no meaning.
+    pub fn copy_first(&self, sample_count: u16, out: &mut Vec<u8>) {
+        out.extend_from_slice(&sample_count.min(self.count).to_be_bytes());
+        out.extend_from_slice(self.stream());
+    }
+
+    /// Bytes that [`XorEncoder::copy_first`] writes.
+    pub fn len_bytes(&self) -> usize {
+        self.bytes.len().max(HEADER_BYTES)
+    }
+
+    /// The bytes behind the count.
+    fn stream(&self) -> &[u8] {
+        self.bytes.get(HEADER_BYTES..).unwrap_or_default()
+    }
+
+    fn put_count(&mut self) {
+        self.bytes[..HEADER_BYTES].copy_from_slice(&self.count.to_be_bytes());
     }
 
     /// The sample appended last.
     pub fn last(&self) -> Option<(i64, f64)> {
-        (self.sample_count() > 0).then(|| (self.timestamp_ms, f64::from_bits(self.value_bits)))
+        (self.count > 0).then(|| (self.timestamp_ms, f64::from_bits(self.value_bits)))
     }
 
     /// Timestamp of the first sample; decoded from the chunk.
     pub fn first_timestamp(&self) -> Option<i64> {
-        let mut decoder = XorDecoder::new(self.bytes()).expect("our own chunk has a header");
-        decoder.next().expect("our own chunk is whole").map(|(timestamp_ms, _)| timestamp_ms)
+        // The first sample stands alone, whatever the count says: a varint.
+        (self.count > 0).then(|| {
+            let mut n = 0u64;
+            for (i, byte) in self.stream().iter().enumerate() {
+                n |= u64::from(byte & 0x7f) << (7 * i);
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+            (n >> 1).cast_signed() ^ -((n & 1).cast_signed())
+        })
     }
 
     /// Bytes allocated besides the encoder itself.
     pub fn capacity_bytes(&self) -> usize {
         self.bytes.capacity()
-    }
-
-    /// Starts an empty chunk in the memory of this one.
-    pub fn clear(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
-        *self = XorEncoder { bytes, ..XorEncoder::new() };
     }
 
     /// Gives back memory that the chunk does not use, for one that is not expected to grow soon.
@@ -138,6 +168,7 @@ impl XorEncoder {
         if self.bytes.is_empty() {
             return EMPTY.to_vec();
         }
+        self.put_count();
         self.bytes.shrink_to_fit();
         self.bytes
     }

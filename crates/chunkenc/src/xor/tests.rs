@@ -102,7 +102,7 @@ fn a_cut_chunk_is_truncated_and_junk_behind_it_is_dropped() {
 
 #[test]
 fn an_empty_encoder_allocates_nothing_and_is_a_chunk() {
-    let encoder = XorEncoder::new();
+    let mut encoder = XorEncoder::new();
     assert_eq!((encoder.capacity_bytes(), encoder.bytes()), (0, &[0u8, 0][..]));
     assert_eq!((encoder.last(), encoder.first_timestamp(), encoder.sample_count()), (None, None, 0));
     assert_eq!(encoder.into_bytes(), [0, 0]);
@@ -186,7 +186,7 @@ proptest! {
     #[test]
     fn what_was_appended_is_read(times in any_timestamps(), seed in prop::collection::vec(any_value(), 200), cut in 0usize..200) {
         let samples: Samples = times.into_iter().zip(seed).collect();
-        let encoder = encode(&samples);
+        let mut encoder = encode(&samples);
         prop_assert_eq!(&decode(encoder.bytes()).unwrap(), &samples);
         prop_assert_eq!(&decode_bulk(encoder.bytes()).unwrap(), &samples);
         let (before, after) = samples.split_at(cut.min(samples.len()));

@@ -121,7 +121,7 @@ fn external_labels_are_expanded_from_the_environment_given() {
 fn flags_fill_in_what_the_file_does_not_say_about_storage() {
     let defaults =
         Defaults { retention_time: DurationMs::hours(24), retention_size: ByteSize(1 << 30), max_exemplars: Some(7) };
-    let storage = |text| parse(text, "", &defaults, &|_| None).unwrap().storage;
+    let storage = |text: &str| parse(text, "", &defaults, &|_| None).unwrap().storage;
     let from_flags = storage("");
     assert_eq!(from_flags.retention_time, Some(DurationMs::hours(24)));
     assert_eq!((from_flags.retention_size, from_flags.max_exemplars), (Some(ByteSize(1 << 30)), Some(7)));
@@ -131,7 +131,12 @@ fn flags_fill_in_what_the_file_does_not_say_about_storage() {
     );
     assert_eq!((from_file.retention_time, from_file.retention_size), (None, Some(ByteSize(2 << 30))));
     assert_eq!(from_file.retention_percentage, Some(12.5));
-    assert_eq!(from_file.out_of_order_time_window, DurationMs::mins(30));
+    assert_eq!(from_file.out_of_order_time_window, Some(DurationMs::mins(30)));
+    assert_eq!(from_flags.out_of_order_time_window, None);
+    let said = |text: &str| storage(&format!("storage: {{tsdb: {{{text}}}}}")).out_of_order_time_window;
+    assert_eq!(said("out_of_order_time_window: 0"), Some(DurationMs::ZERO));
+    assert_eq!(said("out_of_order_time_window: 0s"), Some(DurationMs::ZERO));
+    assert_eq!(said("out_of_order_time_window:"), None);
     assert_eq!(from_file.max_exemplars, Some(0));
 }
 

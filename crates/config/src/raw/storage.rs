@@ -5,7 +5,8 @@ use model::DurationMs;
 use crate::go;
 use crate::size::ByteSize;
 use crate::yaml::decode::Int64;
-use crate::yaml::{Refusal, record, refuse_at};
+use crate::yaml::record::no_paths;
+use crate::yaml::{Decode, Decoder, Encode, Fail, NodeId, Out, Refusal, record, refuse_at};
 
 record! {
     /// The `storage` block.
@@ -20,12 +21,41 @@ record! {
     /// Go made up, which it also reads.
     pub(crate) struct RawTsdb as "config.TSDBConfig" in "config.plain" [reset = RawTsdb::default, check = RawTsdb::check] {
         outofordertimewindow: Int64 = "outofordertimewindow" [];
-        out_of_order_time_window: DurationMs = "out_of_order_time_window" [omit];
+        out_of_order_time_window: SaidDuration = "out_of_order_time_window" [omit];
         stale_series_compaction_threshold: f64 = "stale_series_compaction_threshold" [omit];
         chunk_encoding: RawChunkEncoding = "chunk_encoding" [omit];
         retention: Option<RawRetention> = "retention" [omit];
     }
 }
+
+/// A duration that may be 0, told from one that is not there. Printed as Prometheus does, which cannot tell them apart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct SaidDuration(pub(crate) Option<DurationMs>);
+
+impl Decode for SaidDuration {
+    fn type_name() -> String {
+        DurationMs::type_name()
+    }
+    fn unmarshal(&mut self, d: &mut Decoder<'_>, id: NodeId) -> Result<bool, Fail> {
+        let mut duration = self.0.unwrap_or_default();
+        let good = duration.unmarshal(d, id)?;
+        if good {
+            self.0 = Some(duration);
+        }
+        Ok(good)
+    }
+}
+
+impl Encode for SaidDuration {
+    fn is_zero(&self) -> bool {
+        self.0.is_none_or(|d| d.is_zero())
+    }
+    fn encode(&self) -> Out {
+        self.0.unwrap_or_default().encode()
+    }
+}
+
+no_paths!(SaidDuration);
 
 record! {
     /// `storage.tsdb.chunk_encoding`.
@@ -52,7 +82,7 @@ record! {
 
 impl RawTsdb {
     fn check(&mut self) -> Result<(), Refusal> {
-        self.outofordertimewindow = Int64(self.out_of_order_time_window.0);
+        self.outofordertimewindow = Int64(self.out_of_order_time_window.0.unwrap_or_default().0);
         let floats = &self.chunk_encoding.floats;
         if !matches!(floats.as_str(), "" | "xor" | "xor2") {
             let text = format!(

@@ -44,6 +44,11 @@ pub struct Annotation {
 }
 
 impl Annotation {
+    /// Whether it tells of all its occurrences.
+    fn is_merged(&self) -> bool {
+        self.monotonicity.is_some() || self.occurrences > 0
+    }
+
     /// The text with ` (line:col)` in `query`, as the HTTP API shows it.
     pub fn with_position(&self, query: &str) -> String {
         let at = position(self.pos.start, query);
@@ -124,14 +129,18 @@ impl Annotations {
         out
     }
 
-    /// Of two with one text the one further right stays, which is the one Prometheus evaluates last.
+    /// Of two with one text the one further right stays, which is the one Prometheus evaluates last; of those that are
+    /// merged the one further left, which it evaluates first.
     fn add(&mut self, annotation: Annotation) {
         match self.by_text.get_mut(&annotation.text) {
             None => {
                 self.by_text.insert(annotation.text.clone(), annotation);
             }
             Some(known) => {
-                known.pos = if annotation.pos.start > known.pos.start { annotation.pos } else { known.pos };
+                let is_right = annotation.pos.start > known.pos.start;
+                if is_right != known.is_merged() {
+                    known.pos = annotation.pos;
+                }
                 known.occurrences += annotation.occurrences;
                 if let (Some(a), Some(b)) = (&mut known.monotonicity, annotation.monotonicity) {
                     a.mint = a.mint.min(b.mint);
@@ -260,11 +269,20 @@ mod tests {
     }
 
     #[test]
+    fn overlapping_start_times_are_counted_where_the_first_was_seen() {
+        let mut all = Annotations::default();
+        all.start_time_overlap(Pos { start: 3, end: 4 }, "x", 1);
+        all.start_time_overlap(Pos { start: 8, end: 9 }, "x", 2);
+        let text = all.render(Severity::Warning, "abcd + efgh", 10).remove(0);
+        assert!(text.ends_with(r#""x" (3 occurrences) (1:4)"#), "{text}");
+    }
+
+    #[test]
     fn monotonicity_is_told_over_all_samples() {
         let mut all = Annotations::default();
         all.forced_monotonicity(Pos { start: 3, end: 4 }, "", 60_000, 1.0, 2.0, 0.5);
-        all.forced_monotonicity(Pos { start: 3, end: 4 }, "", 0, 0.5, 1.0, 12.25);
-        let text = all.render(Severity::Info, "abcd", 10).remove(0);
+        all.forced_monotonicity(Pos { start: 8, end: 9 }, "", 0, 0.5, 1.0, 12.25);
+        let text = all.render(Severity::Info, "abcd + efgh", 10).remove(0);
         assert!(
             text.ends_with(
                 ", from buckets 0.5 to 2, with a max diff of 12, over 2 samples from 1970-01-01T00:00:00Z to \

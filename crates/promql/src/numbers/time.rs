@@ -16,6 +16,13 @@ impl ApiTime {
         self.seconds.wrapping_mul(1000).wrapping_add(i64::from(self.nanos / 1_000_000))
     }
 
+    /// What Go compares times by: seconds since the year one, which wrap around, and nanoseconds. Times that are none are
+    /// in another order than by seconds since the epoch.
+    pub fn order(self) -> (i64, u32) {
+        const EPOCH_SECONDS: i64 = 62_135_596_800;
+        (self.seconds.wrapping_add(EPOCH_SECONDS), self.nanos)
+    }
+
     /// Go's `time.Unix`: nanoseconds may be any number.
     fn unix(seconds: i64, nanos: i64) -> ApiTime {
         let (carry, nanos) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));

@@ -1,35 +1,8 @@
 //! Mutated records and messages: refused, or another legal value, but never a panic.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use cluster::{ClusterId, Command};
-
+use super::seeds::{entries, log_id, meta, responses};
 use super::*;
-use crate::types::{
-    AppendRequest, AppendResponse, Entry, LeaderId, LogId, Membership, Payload, SnapshotMeta, StoredMembership, Vote,
-    VoteRequest, VoterRecord,
-};
-
-fn log_id(index: u64) -> LogId {
-    LogId { leader_id: LeaderId { term: 3, node_id: 7 }, index }
-}
-
-fn membership() -> Membership {
-    let record = |name: &str| VoterRecord { name: name.into(), address: "host:9095".into() };
-    let nodes = BTreeMap::from([(1, record("a")), (7, record("b")), (9, record("c"))]);
-    Membership::new(vec![BTreeSet::from([1, 7]), BTreeSet::from([1, 7, 9])], nodes).unwrap()
-}
-
-fn entries() -> Vec<Entry> {
-    let birth = Command::Birth { cluster: ClusterId(1), partition_count: 16, replication_factor: 3 };
-    let payloads = [Payload::Blank, Payload::Normal(birth), Payload::Membership(membership())];
-    (5..).zip(payloads).map(|(index, payload)| Entry { log_id: log_id(index), payload }).collect()
-}
-
-fn meta() -> SnapshotMeta {
-    let last_membership = StoredMembership::new(Some(log_id(2)), membership());
-    SnapshotMeta { last_log_id: Some(log_id(9)), last_membership }
-}
+use crate::types::{AppendRequest, Entry, Payload, Vote};
 
 #[test]
 fn what_was_written_is_read() {
@@ -44,13 +17,7 @@ fn what_was_written_is_read() {
     }
     let stored = codec::decode_snapshot(&codec::encode_snapshot(&meta(), b"state")).unwrap();
     assert_eq!((stored.meta, &stored.data[..]), (meta(), &b"state"[..]));
-    let responses = [
-        AppendResponse::Success,
-        AppendResponse::PartialSuccess(Some(log_id(1))),
-        AppendResponse::Conflict,
-        AppendResponse::HigherVote(Vote::new(3, 7)),
-    ];
-    for response in responses {
+    for response in responses() {
         let bytes = codec::encode_reply(|e| codec::put_append_response(e, &response));
         assert_eq!(codec::decode_reply(&bytes, codec::get_append_response), Ok(response));
     }
@@ -90,22 +57,7 @@ fn entries_with_a_gap_are_refused() {
 
 #[test]
 fn mutated_bytes_do_no_harm() {
-    let request = AppendRequest {
-        vote: Vote::new_committed(3, 7),
-        prev_log_id: Some(log_id(4)),
-        entries: entries(),
-        leader_commit: Some(log_id(4)),
-    };
-    let state = cluster::State::default().encode();
-    let mut seeds: Vec<Vec<u8>> = entries().iter().map(codec::encode_entry).collect();
-    seeds.push(codec::encode_vote(&Vote::new(3, 7)));
-    seeds.push(codec::encode_log_id(Some(&log_id(1))));
-    seeds.push(codec::encode_snapshot(&meta(), &state));
-    seeds.push(codec::encode_request(1, |e| codec::put_append_request(e, &request)).into());
-    let vote = VoteRequest::new(Vote::new(3, 7), Some(log_id(1)));
-    seeds.push(codec::encode_request(1, |e| codec::put_vote_request(e, &vote)).into());
-    let put = |e: &mut cluster::codec::Encoder| codec::put_snapshot_request(e, &Vote::new(3, 7), &meta(), &state);
-    seeds.push(codec::encode_request(1, put).into());
+    let seeds = [records(), messages()].concat();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {
         random ^= random << 13;

@@ -2,6 +2,7 @@
 //!
 //! Pages are of the text format; native histograms have no place in it and are left out, as in Prometheus.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,9 +11,11 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::any;
-use exposition::{Encoder, Escaping, Family, Offer, Value, negotiate};
+use exposition::{Encoder, Escaping, Family, Offer, Page, Value, escape_name, negotiate};
 use futures::StreamExt;
-use model::{Labels, METRIC_NAME, MatchOp, Matcher, MetricType, TenantId, TimeRange, TimestampMs};
+use model::{
+    Labels, METRIC_NAME, MatchOp, Matcher, MetricType, TenantId, TimeRange, TimestampMs, is_legacy_metric_name,
+};
 use server::clock;
 use storage::{Chunk, ChunkEncoding, SelectRequest, Series, Shard};
 
@@ -90,7 +93,7 @@ async fn page(api: &Api, sets: Vec<Vec<Matcher>>, accept: &str, encoding: Encodi
     let (page, escaping) = negotiate(accept, Offer::Text, Escaping::Underscores);
     let external = api.sources.status.external_labels();
     let write = move || {
-        let text = write_page(newest, &external, Encoder::new(page, escaping));
+        let text = write_page(newest, &external, escaping, page);
         answer::compress(text, encoding)
     };
     let text = api.compute(write).await?.map_err(ApiError::internal)?;
@@ -157,7 +160,15 @@ fn samples(chunk: &Chunk, range: TimeRange) -> Result<Vec<(i64, Option<f64>)>, c
     }
 }
 
-fn write_page(mut all: Vec<Newest>, external: &Labels, mut page: Encoder) -> Vec<u8> {
+/// A name as a page has it: one that is plain stays, also where the scheme would double its underscores. Source:
+/// `EscapeMetricFamily` of prometheus/common.
+fn written(name: &str, escaping: Escaping) -> Cow<'_, str> {
+    if is_legacy_metric_name(name) { Cow::Borrowed(name) } else { escape_name(name, escaping) }
+}
+
+fn write_page(mut all: Vec<Newest>, external: &Labels, escaping: Escaping, page: Page) -> Vec<u8> {
+    // Names are escaped here, see `written`.
+    let mut page = Encoder::new(page, Escaping::AllowUtf8);
     all.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
     // A series that several selectors match.
     all.dedup_by(|a, b| a.labels == b.labels);
@@ -169,12 +180,15 @@ fn write_page(mut all: Vec<Newest>, external: &Labels, mut page: Encoder) -> Vec
     let mut family = None;
     for one in &all {
         if family != Some(&one.name) {
-            page.family(&Family { name: &one.name, metric_type: MetricType::Unknown, help: None, unit: None });
+            let name = &written(&one.name, escaping);
+            page.family(&Family { name, metric_type: MetricType::Unknown, help: None, unit: None });
             family = Some(&one.name);
         }
         let own = one.labels.iter().filter(|l| l.name != METRIC_NAME).map(|l| (l.name, l.value));
         let absent = added.iter().copied().filter(|(name, _)| one.labels.get(name).is_none());
-        page.sample(&one.name, own.chain(absent), Value::Float(one.value), Some(one.at), None);
+        let labels: Vec<(Cow<'_, str>, &str)> = own.chain(absent).map(|(n, v)| (written(n, escaping), v)).collect();
+        let labels = labels.iter().map(|(name, value)| (name.as_ref(), *value));
+        page.sample(&written(&one.name, escaping), labels, Value::Float(one.value), Some(one.at), None);
     }
     page.finish()
 }

@@ -42,7 +42,7 @@ pub(crate) async fn range(api: &Api, form: &Form) -> ApiResult {
     let limit = params::limit(form)?;
     let start = params::time(form, "start")?;
     let end = params::time(form, "end")?;
-    if (end.seconds, end.nanos) < (start.seconds, start.nanos) {
+    if end.order() < start.order() {
         return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
     }
     let step_ns = params::duration_ns(form, "step")?;
@@ -64,9 +64,8 @@ pub(crate) async fn range(api: &Api, form: &Form) -> ApiResult {
 
 /// Nanoseconds from `start` to `end`, at most what 64 bits hold.
 fn nanos_between(start: ApiTime, end: ApiTime) -> i64 {
-    let seconds = i128::from(end.seconds) - i128::from(start.seconds);
-    let nanos = seconds * 1_000_000_000 + i128::from(end.nanos) - i128::from(start.nanos);
-    i64::try_from(nanos).unwrap_or(i64::MAX)
+    let [end, start] = [end.order(), start.order()].map(|(s, nanos)| i128::from(s) * 1_000_000_000 + i128::from(nanos));
+    i64::try_from(end - start).unwrap_or(i64::MAX)
 }
 
 async fn evaluate(api: &Api, form: &Form, query: QueryParams, limit: Option<usize>, timeout: Duration) -> ApiResult {
@@ -178,7 +177,7 @@ pub(crate) fn parse(api: &Api, form: &Form) -> ApiResult {
 /// `query_exemplars`
 pub(crate) async fn exemplars(api: &Api, form: &Form) -> ApiResult {
     let (start, end) = params::start_and_end(form)?;
-    if (end.seconds, end.nanos) < (start.seconds, start.nanos) {
+    if end.order() < start.order() {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
     let expr = promql::parse_expr(form.get("query"), &api.options.parse).map_err(ApiError::bad_data)?;

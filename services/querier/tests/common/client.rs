@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::net::SocketAddr;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -35,14 +37,15 @@ pub(crate) async fn send_case(address: SocketAddr, case: &Value) -> HttpAnswer {
     if !query.is_empty() {
         target = format!("{target}?{query}");
     }
-    let body = match case["body"].as_str() {
-        Some(body) => body.to_owned(),
-        None => encoded(&case["form"]),
+    let body = match (case["body"].as_str(), case["body_base64"].as_str()) {
+        (Some(body), _) => body.as_bytes().to_vec(),
+        (None, Some(body)) => BASE64_STANDARD.decode(body).unwrap(),
+        (None, None) => encoded(&case["form"]).into_bytes(),
     };
     let headers: Vec<(&str, &str)> = case["headers"]
         .as_array()
         .map_or_else(Vec::new, |all| all.iter().map(|h| (h[0].as_str().unwrap(), h[1].as_str().unwrap())).collect());
-    send(address, case["method"].as_str().unwrap(), &target, &headers, body.as_bytes()).await
+    send(address, case["method"].as_str().unwrap(), &target, &headers, &body).await
 }
 
 /// Pairs as a form has them.

@@ -177,10 +177,15 @@ impl Way<'_> {
         };
         same_length(path, &Value::from(expected.clone()), &Value::from(got.clone()))?;
         let mut left: Vec<&Value> = got.iter().collect();
+        let depth = path.len();
         for element in expected {
-            path.push("*".to_owned());
-            let found = left.iter().position(|g| self.compare_values(path, element, g).is_ok());
-            path.pop();
+            let found = left.iter().position(|g| {
+                // What differs leaves its own path behind.
+                path.truncate(depth);
+                path.push("*".to_owned());
+                self.compare_values(path, element, g).is_ok()
+            });
+            path.truncate(depth);
             let Some(found) = found else { return Err(format!("at {}: {element} is missing", path.join("."))) };
             left.swap_remove(found);
         }

@@ -293,7 +293,11 @@ impl Rig {
             environment: EnvironmentProxy::default(),
         };
         let metrics = Metrics::default();
-        Rig { twin, scraper: Scraper::new(writer, outside, Limits::default(), &metrics), metrics }
+        Rig {
+            twin,
+            scraper: Scraper::new(writer, outside, Limits { threads: 1, ..Limits::default() }, &metrics).unwrap(),
+            metrics,
+        }
     }
 
     pub(super) async fn start(yaml: &str) -> Rig {

@@ -9,36 +9,41 @@ pub(crate) const BASE_MS: i64 = 1_772_317_800_000;
 pub(crate) const LENGTH_MS: i64 = 2 * 3_600_000;
 /// Between the samples of a series.
 pub(crate) const INTERVAL_MS: i64 = 15_000;
-/// Where in a second the first sample of a series without a phase of its own lies.
-pub(crate) const PHASE_MS: i64 = 137;
-/// Series differ in phase by less than this, so that no sample is at a full second.
+/// Series differ in phase by less than this.
 const PHASES_MS: i64 = 300;
 
-/// All series, with their samples.
-pub(crate) fn all(random: &mut Random) -> Vec<Series> {
-    let mut all = Vec::new();
+/// All series, with their samples. `phase_ms` into each interval lie the samples of every other series; the others have
+/// phases of their own after it.
+pub(crate) fn all(random: &mut Random, phase_ms: i64) -> Vec<Series> {
+    let mut all = Filling { phase_ms, series: Vec::new() };
     counters(random, &mut all);
     gauges(random, &mut all);
     histograms(random, &mut all);
     flaky(random, &mut all);
-    all
+    all.series
+}
+
+struct Filling {
+    phase_ms: i64,
+    series: Vec<Series>,
 }
 
 const JOBS: [&str; 2] = ["api", "db"];
 const INSTANCES: [&str; 3] = ["a:1", "b:1", "c:1"];
 
-/// Fills a series by `value`, which is given the index of the sample. Every other series has a phase of its own.
-fn fill(all: &mut Vec<Series>, mut series: Series, mut value: impl FnMut(i64) -> Option<f64>) {
-    let phase = PHASE_MS + if all.len().is_multiple_of(2) { 0 } else { all.len() as i64 * 37 % PHASES_MS };
+/// Fills a series by `value`, which is given the index of the sample.
+fn fill(all: &mut Filling, mut series: Series, mut value: impl FnMut(i64) -> Option<f64>) {
+    let count = all.series.len();
+    let phase = all.phase_ms + if count.is_multiple_of(2) { 0 } else { count as i64 * 37 % PHASES_MS };
     for index in 0..LENGTH_MS / INTERVAL_MS {
         if let Some(value) = value(index) {
             series.samples.push((BASE_MS + phase + index * INTERVAL_MS, value));
         }
     }
-    all.push(series);
+    all.series.push(series);
 }
 
-fn counters(random: &mut Random, all: &mut Vec<Series>) {
+fn counters(random: &mut Random, all: &mut Filling) {
     for job in JOBS {
         for instance in INSTANCES {
             for code in ["200", "404", "500"] {
@@ -58,7 +63,7 @@ fn counters(random: &mut Random, all: &mut Vec<Series>) {
     }
 }
 
-fn gauges(random: &mut Random, all: &mut Vec<Series>) {
+fn gauges(random: &mut Random, all: &mut Filling) {
     for floor in ["0", "1"] {
         for room in ["bath", "hall", "kitchen", "study"] {
             let mean = if floor == "0" { -4.0 } else { 21.0 };
@@ -92,7 +97,7 @@ fn gauges(random: &mut Random, all: &mut Vec<Series>) {
     }
 }
 
-fn histograms(random: &mut Random, all: &mut Vec<Series>) {
+fn histograms(random: &mut Random, all: &mut Filling) {
     const BOUNDS: [&str; 8] = ["0.005", "0.01", "0.05", "0.1", "0.5", "1", "5", "+Inf"];
     for job in JOBS {
         for instance in INSTANCES {
@@ -119,7 +124,7 @@ fn histograms(random: &mut Random, all: &mut Vec<Series>) {
 }
 
 /// Samples missing here and there, gaps of eight minutes with and without a stale marker, and values that are no numbers.
-fn flaky(random: &mut Random, all: &mut Vec<Series>) {
+fn flaky(random: &mut Random, all: &mut Filling) {
     for n in 0..6u64 {
         let name = n.to_string();
         fill(all, Series::new("flaky", &[("n", &name)]), |index| match index % 120 {

@@ -32,6 +32,11 @@ fn text(call: &Call, at: usize) -> Result<&str, QueryError> {
     }
 }
 
+/// Whether the text of an argument is all of its bytes.
+fn is_utf8(call: &Call, at: usize) -> bool {
+    matches!(call.args.get(at).map(|arg| &arg.kind), Some(ExprKind::String(literal)) if literal.exact.is_none())
+}
+
 impl Planner<'_> {
     #[inline(never)]
     pub(super) fn call(&mut self, expr: &Expr, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
@@ -200,7 +205,8 @@ impl Planner<'_> {
     #[inline(never)]
     fn label_replace(&mut self, call: &Call, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let (dst, replacement, src, pattern) = (text(call, 1)?, text(call, 2)?, text(call, 3)?, text(call, 4)?);
-        let regexp = Regexp::wrapped(pattern).map_err(|_| QueryError::InvalidRegexp(pattern.to_owned()))?;
+        let regexp = Regexp::wrapped(pattern).ok().filter(|_| is_utf8(call, 4));
+        let regexp = regexp.ok_or_else(|| QueryError::InvalidRegexp(pattern.to_owned()))?;
         self.check_label("label_replace", "destination", call, 1)?;
         let built = self.vector(arg(call, 0)?, grid, scope)?;
         let arguments =

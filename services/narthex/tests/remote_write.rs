@@ -1,0 +1,198 @@
+//! The recorded answers of Prometheus 3.14 to remote write, and what was stored then, through the distributor, the writer, the
+//! ingester and the querier as `narthex all` wires them. The disk alone is simulated.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test, though not all of it stands in test functions")]
+
+#[path = "../../querier/tests/common/client.rs"]
+mod client;
+#[path = "../../querier/tests/common/compare.rs"]
+mod compare;
+#[path = "../../querier/tests/common/sources.rs"]
+#[expect(dead_code, reason = "other tests steer the process")]
+mod sources;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use disk::SimDisk;
+use distributor::Distributor;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use ingester::Ingester;
+use model::{Matcher, TenantId, TimeRange, TimestampMs};
+use querier::{Api, ApiOptions, ApiSources, Evaluator, ExemplarSeries, ExemplarSource};
+use serde_json::{Value, json};
+use server::{ComputePool, Metrics, clock};
+use sources::Process;
+use storage::SelectError;
+use tokio::net::TcpListener;
+use writer::Writer;
+
+/// The recorded samples are of this time; one case is of 1970, which must be too old.
+const OLDEST: TimestampMs = TimestampMs(1_699_900_000_000);
+
+/// Where Narthex means to differ: nothing is rolled back, a sample inside the window is never out of order, and two values of
+/// one timestamp are joined (the larger stays). Case, and our status or our series: labels and samples.
+const DIFFERENCES: [(&str, Ours); 5] = [
+    // Joined.
+    ("remote_write-004", Ours::Taken),
+    // Not out of order.
+    ("remote_write-005", Ours::Taken),
+    ("remote_write-008", Ours::Taken),
+    ("remote_write-009", Ours::Stored(&[("x", X), ("y", &[(1_700_002_210, "7")])])),
+    (
+        "remote_write-012",
+        Ours::Stored(&[
+            ("w", &[(1_700_002_210, "2"), (1_700_002_220, "1")]),
+            ("x", X),
+            ("y", &[(1_700_002_210, "7")]),
+            ("z", &[(1_700_002_210, "2")]),
+        ]),
+    ),
+];
+/// `written{job="x"}` after the cases 1 to 8.
+const X: &[(i64, &str)] = &[(1_700_002_200, "1"), (1_700_002_210, "9"), (1_700_002_230, "9"), (1_700_002_260, "3")];
+
+enum Ours {
+    /// 204.
+    Taken,
+    /// Series of `written` by job, with seconds and values.
+    Stored(&'static [(&'static str, &'static [(i64, &'static str)])]),
+}
+
+/// What is left out, how many cases that is, and the answer of those that write.
+const LEFT_OUT: [(&str, usize); 2] = [("native histograms", 7), ("remote write 2.0", 17)];
+const NO_HISTOGRAMS: &str = "1 samples refused: native histograms are not taken by this version; the floats of the request were \
+                             stored (0 samples of the request are stored)\n";
+const NO_V2: &str = "io.prometheus.write.v2.Request protobuf message is not accepted by this server; only accepts \
+                     prometheus.WriteRequest\n";
+/// Cases that write, that read what was written, and the one with a wrong method.
+const CASES: usize = 78;
+
+/// All series that the cases leave behind, by name: those with labels that cannot be are not among them.
+const STORED: [(&str, usize); 5] = [("millis", 1), ("special", 3), ("typed", 1), ("wr.it ten", 1), ("written", 8)];
+
+fn conformance() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "says where the recorded answers are")]
+    let root = std::env::var("NARTHEX_CONFORMANCE").ok();
+    if root.is_none() {
+        println!("skipped: NARTHEX_CONFORMANCE is not set");
+    }
+    root.map(PathBuf::from)
+}
+
+struct Exemplars(Arc<Ingester>);
+
+impl ExemplarSource for Exemplars {
+    fn exemplars(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+        sets: Vec<Vec<Matcher>>,
+    ) -> BoxFuture<'static, Result<Vec<ExemplarSeries>, SelectError>> {
+        let found = self.0.head().exemplars(tenant, range, &sets).into_iter();
+        let found = found.map(|s| ExemplarSeries { labels: s.labels, exemplars: s.exemplars }).collect();
+        futures::future::ready(Ok(found)).boxed()
+    }
+}
+
+/// A server with an empty store.
+async fn start() -> SocketAddr {
+    let config = ingester::Config {
+        exemplars_max: 1000,
+        disk: Arc::new(SimDisk::new()),
+        ..ingester::Config::new("/data".into())
+    };
+    let ingester = Ingester::open(config).unwrap();
+    let window = clock::now() - OLDEST;
+    let limits = writer::Limits { window, ..writer::Limits::default() };
+    let writer = Arc::new(Writer::new(ingester.clone(), 1, 1, 7, limits));
+    let metrics = Metrics::default();
+    let distributor = Distributor::new(writer, distributor::Limits::default(), &metrics);
+    let evaluator = Evaluator::new(ingester.clone(), ComputePool::start(2, 64).unwrap(), querier::Limits::default());
+    let process = Arc::new(Process::default());
+    let sources = ApiSources {
+        status: process.clone(),
+        lifecycle: process,
+        targets: None,
+        metadata: None,
+        exemplars: Some(Arc::new(Exemplars(ingester))),
+        metrics,
+    };
+    let api = Arc::new(Api::new(evaluator, sources, ApiOptions::default()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = api.router().merge(distributor.router());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// The case with the answer that we mean to give.
+fn expected(mut case: Value) -> Value {
+    let id = case["id"].as_str().unwrap().to_owned();
+    match DIFFERENCES.iter().find(|(differs, _)| *differs == id) {
+        None => {}
+        Some((_, Ours::Taken)) => case["response"] = json!({ "status": 204, "headers": [], "text": "" }),
+        Some((_, Ours::Stored(series))) => {
+            let one = |(job, samples): &(&str, &[(i64, &str)])| json!({ "metric": { "__name__": "written", "job": job }, "values": samples });
+            case["response"]["json"]["data"]["result"] = series.iter().map(one).collect();
+        }
+    }
+    case
+}
+
+/// Which entry of `LEFT_OUT` a case belongs to, and what we answer where it writes.
+fn left_out(case: &Value) -> Option<(usize, u16, &'static str)> {
+    let says = |text: &str| case["note"].as_str().is_some_and(|note| note.contains(text));
+    let asks = |text: &str| case["query"][0][1].as_str().is_some_and(|query| query.starts_with(text));
+    let is_v2 = case["headers"].to_string().contains("io.prometheus.write.v2.Request");
+    if says("histogram") || asks("written_hist") {
+        Some((0, 400, NO_HISTOGRAMS))
+    } else if is_v2 || asks("v2_") {
+        Some((1, 415, NO_V2))
+    } else {
+        None
+    }
+}
+
+async fn series_by_name(address: SocketAddr) -> Vec<(String, usize)> {
+    let query = [["query", "count by (__name__) (last_over_time({__name__!=\"\"}[1d]))"], ["time", "1700002450"]];
+    let case = json!({ "method": "GET", "path": "/api/v1/query", "query": query });
+    let answer: Value = serde_json::from_slice(&client::send_case(address, &case).await.body).unwrap();
+    let result = answer["data"]["result"].as_array().unwrap().iter();
+    let one = |s: &Value| {
+        (s["metric"]["__name__"].as_str().unwrap().to_owned(), s["value"][1].as_str().unwrap().parse().unwrap())
+    };
+    let mut found: Vec<(String, usize)> = result.map(one).collect();
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_recorded_answers_hold() {
+    let Some(root) = conformance() else { return };
+    let address = start().await;
+    let cases = std::fs::read_to_string(root.join("api/requests.jsonl")).unwrap();
+    let cases = cases.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let concerns = |c: &Value| c["data"] == "data" && (c["writes"] == true || c["path"] == "/api/v1/write");
+    let (mut held, mut counts, mut failed) = (0, [0; LEFT_OUT.len()], Vec::new());
+    for case in cases.filter(concerns) {
+        let answer = client::send_case(address, &case).await;
+        let id = case["id"].as_str().unwrap();
+        if let Some((at, status, text)) = left_out(&case) {
+            counts[at] += 1;
+            if case["method"] == "POST" && (answer.status, answer.text().as_str()) != (status, text) {
+                failed.push(format!("{id}: left out, but {} {}", answer.status, answer.text()));
+            }
+            continue;
+        }
+        match compare::compare(&expected(case.clone()), &answer, &address.to_string(), 0) {
+            Ok(()) => held += 1,
+            Err(e) => failed.push(format!("{id} {}: {e}", case["note"])),
+        }
+    }
+    assert!(failed.is_empty(), "{held} held, {} failed\n{}", failed.len(), failed.join("\n"));
+    assert_eq!(counts, LEFT_OUT.map(|(_, count)| count), "left out: {LEFT_OUT:?}");
+    assert_eq!(held, CASES - counts.iter().sum::<usize>());
+    assert_eq!(series_by_name(address).await, STORED.map(|(name, count)| (name.to_owned(), count)));
+}

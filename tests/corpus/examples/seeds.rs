@@ -1,0 +1,462 @@
+//! Writes the seeds that are not text into `fuzz/corpus`: each made by our own encoders, or torn from one that is.
+//!
+//! To be run when a format changes: `cargo run -p corpus --example seeds`. The other seeds there are written by hand.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use batch::{Batch, BatchBuilder, BatchHeader};
+use block::{LocalDirectory, Origin, SymbolsBuilder, Writer, WriterLimits};
+use chunkenc::XorEncoder;
+use cluster::{
+    Address, ClusterId, Command, GenerationNumber, GroupId, Hole, Incarnation, NodeId, NodeState, Replica, Roles,
+    SingleNode, State, Zone, next_step,
+};
+use disk::{Disk, SimDisk};
+use head::Head;
+use model::{Labels, Metadata, MetricType, PartitionId, SeriesId, TenantId, TimeRange, TimestampMs, stale_nan};
+use storage::{Chunk, ChunkEncoding};
+
+fn main() -> anyhow::Result<()> {
+    batches()?;
+    blocks()?;
+    chunks()?;
+    control_plane()?;
+    heads()?;
+    bodies()?;
+    ingester()?;
+    labels()?;
+    remote_write()?;
+    segments()
+}
+
+fn put(target: &str, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    fs::create_dir_all(&folder)?;
+    Ok(fs::write(folder.join(name), bytes)?)
+}
+
+/// `bytes`, its first two thirds, and `bytes` with a bit flipped in the middle.
+fn put_with_damage(target: &str, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    put(target, name, bytes)?;
+    put(target, &format!("{name}_torn"), &bytes[..bytes.len() * 2 / 3])?;
+    let mut flipped = bytes.to_vec();
+    flipped[bytes.len() / 2] ^= 4;
+    put(target, &format!("{name}_flipped"), &flipped)
+}
+
+const HEADER: BatchHeader = BatchHeader { group: 3, generation: 7, writer: 0xdead_beef, seq: 42 };
+
+fn tenant() -> TenantId {
+    TenantId::anonymous()
+}
+
+fn series(name: &str, job: &str) -> (SeriesId, Labels) {
+    let labels = Labels::from_pairs([("__name__", name), ("job", job)]).expect("two names");
+    (SeriesId::compute(&tenant(), &labels, &mut Vec::new()), labels)
+}
+
+fn finish(mut builder: BatchBuilder) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    builder.finish(HEADER, &mut bytes);
+    bytes
+}
+
+/// Every kind of column for two series in two partitions.
+fn whole_batch(from_ms: i64) -> Vec<u8> {
+    let mut b = BatchBuilder::new();
+    for (n, (id, labels)) in (0..).zip([series("up", "x"), series("requests_total", "é")]) {
+        let partition = PartitionId(n);
+        b.define(&tenant(), partition, id, labels.as_packed());
+        for i in 0..5 {
+            b.push(&tenant(), partition, id, from_ms + i * 15_000, i as f64 * 0.5);
+        }
+        let exemplar = Labels::from_pairs([("trace_id", "abc")]).expect("one name");
+        b.exemplar(&tenant(), partition, id, from_ms, 9.0, &exemplar);
+        let metadata = Metadata { metric_type: MetricType::Gauge, help: "is it up".into(), unit: "s".into() };
+        b.metadata(&tenant(), partition, "up", &metadata);
+    }
+    finish(b)
+}
+
+fn batches() -> anyhow::Result<()> {
+    put_with_damage("batch", "all_columns", &whole_batch(1000))?;
+    put("batch", "nothing", &finish(BatchBuilder::new()))?;
+    let (id, labels) = series("up", "x");
+    let mut b = BatchBuilder::new();
+    b.define(&tenant(), PartitionId(5), id, labels.as_packed());
+    put_with_damage("batch", "definitions", &finish(b))?;
+    let mut b = BatchBuilder::new();
+    for (t, v) in [(i64::MIN, f64::NAN), (i64::MAX, f64::INFINITY), (0, -0.0), (5, stale_nan()), (5, 1.0)] {
+        b.push(&TenantId::new("other").expect("a name"), PartitionId(u32::MAX), SeriesId(u128::MAX), t, v);
+    }
+    put_with_damage("batch", "extreme_floats", &finish(b))?;
+    let mut b = BatchBuilder::new();
+    (0..40u128).for_each(|i| b.push(&tenant(), PartitionId(0), SeriesId(i % 3), 1000, i as f64));
+    put("batch", "runs", &finish(b))?;
+    let mut b = BatchBuilder::new();
+    for metric_type in [MetricType::Unknown, MetricType::StateSet, MetricType::GaugeHistogram] {
+        b.metadata(&tenant(), PartitionId(1), "", &Metadata { metric_type, help: String::new(), unit: "é".into() });
+    }
+    put("batch", "metadata", &finish(b))?;
+    let mut unknown_version = whole_batch(0);
+    unknown_version[0] = 2;
+    put("batch", "unknown_version", &unknown_version)?;
+    let mut many_sections = whole_batch(0);
+    many_sections[29..33].copy_from_slice(&u32::MAX.to_le_bytes());
+    put("batch", "many_sections", &many_sections)
+}
+
+fn xor(samples: &[(i64, f64)]) -> Vec<u8> {
+    let mut encoder = XorEncoder::new();
+    samples.iter().for_each(|(t, v)| encoder.append(*t, *v));
+    encoder.into_bytes()
+}
+
+fn regular(n: i64) -> Vec<(i64, f64)> {
+    (0..n).map(|i| (1_700_000_000_000 + i * 15_000, (i * i) as f64)).collect()
+}
+
+fn blocks() -> anyhow::Result<()> {
+    for (name, count, samples) in [("one_series", 1, 3), ("some_series", 9, 20), ("two_chunks", 2, 121)] {
+        let dir = tempfile::tempdir()?;
+        let mut all: Vec<Labels> = Vec::new();
+        for i in 0..count {
+            let (instance, job) = (format!("host-{i}:1"), ["a", "b", "ab"][i % 3]);
+            let pairs = [("__name__", "up"), ("instance", instance.as_str()), ("job", job), ("zone ü", "z")];
+            all.extend(Labels::from_pairs(pairs));
+        }
+        all.sort();
+        let mut symbols = SymbolsBuilder::new();
+        all.iter().try_for_each(|labels| symbols.add_labels(labels))?;
+        let range = TimeRange::new(TimestampMs(1_700_000_000_000), TimestampMs(1_700_007_200_000));
+        let (ulid, limits) = (block_ulid(), WriterLimits::default());
+        let mut writer = Writer::create(Arc::new(LocalDirectory), dir.path(), ulid, range, symbols.finish(), limits)?;
+        for labels in &all {
+            let chunks: Vec<Chunk> = regular(samples).chunks(120).map(chunk).collect();
+            writer.add_series(labels, &chunks)?;
+        }
+        writer.finish(Origin { source: "narthex".to_owned(), ..Origin::default() })?;
+        let folder = dir.path().join(ulid.to_string());
+        let index = fs::read(folder.join("index"))?;
+        let segment = fs::read(folder.join("chunks/000001")).unwrap_or_default();
+        let tombstones = fs::read(folder.join("tombstones"))?;
+        put_with_damage("block_files", name, &framed(&index, &segment, &tombstones))?;
+        put("block_files", &format!("{name}_index_only"), &framed(&index, b"", b""))?;
+        put("block_meta", &format!("of_{name}"), &fs::read(folder.join("meta.json"))?)?;
+    }
+    Ok(())
+}
+
+fn block_ulid() -> ulid::Ulid {
+    ulid::Ulid(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)
+}
+
+fn chunk(samples: &[(i64, f64)]) -> Chunk {
+    let (mint, maxt) = (TimestampMs(samples[0].0), TimestampMs(samples[samples.len() - 1].0));
+    Chunk { encoding: ChunkEncoding::Xor, mint, maxt, data: xor(samples).into() }
+}
+
+fn framed(index: &[u8], segment: &[u8], tombstones: &[u8]) -> Vec<u8> {
+    let length = |part: &[u8]| u32::try_from(part.len()).expect("they are short").to_le_bytes();
+    [&length(index), &length(segment), index, segment, tombstones].concat()
+}
+
+fn chunks() -> anyhow::Result<()> {
+    put_with_damage("chunkenc_xor", "regular", &xor(&regular(120)))?;
+    put("chunkenc_xor", "nothing", &xor(&[]))?;
+    put("chunkenc_xor", "one", &xor(&[(i64::MIN, -0.0)]))?;
+    put("chunkenc_xor", "two", &xor(&[(0, 1.0), (1, 1.0)]))?;
+    put_with_damage("chunkenc_xor", "same_value", &xor(&(0..30).map(|i| (i * 1000, 5.0)).collect::<Vec<_>>()))?;
+    let jumps: Vec<_> = [1, 63, 64, 8191, 8192, 65_535, 65_536, 524_287, 524_288, 1 << 40, i64::MAX]
+        .into_iter()
+        .scan(0i64, |t, step| Some((std::mem::replace(t, t.wrapping_add(step)), f64::from_bits(step as u64))))
+        .collect();
+    put_with_damage("chunkenc_xor", "every_width_of_time", &xor(&jumps))?;
+    let values = [1.0, 1.5, -1.5, f64::NAN, stale_nan(), f64::INFINITY, 0.0, -0.0, f64::MIN_POSITIVE, 1e300, 0.1, 0.2];
+    let values: Vec<_> = (0..).zip(values).map(|(i, v)| (i * 1000, v)).collect();
+    put_with_damage("chunkenc_xor", "every_width_of_value", &xor(&values))
+}
+
+fn control_plane() -> anyhow::Result<()> {
+    let node = |name: &str| NodeId::new(name).expect("a name");
+    let zone = || Zone::new("z").expect("a name");
+    let address = || Address::new("host:9095").expect("an address");
+    let replica = |name: &str, n: u64| Replica { node: node(name), incarnation: Incarnation(n) };
+    let seen = GenerationNumber::FIRST;
+    let range = TimeRange::new(TimestampMs(-5), TimestampMs(7_200_000));
+    let commands = [
+        ("birth", Command::Birth { cluster: ClusterId(1 << 100), partition_count: 16, replication_factor: 1 }),
+        (
+            "join",
+            Command::Join {
+                node: node("one"),
+                roles: Roles::ALL,
+                zone: zone(),
+                address: address(),
+                incarnation: Incarnation(7),
+            },
+        ),
+        ("state", Command::SetNodeState { node: node("one"), incarnation: Incarnation(7), state: NodeState::Up }),
+        ("group", Command::CreateGroup { group: GroupId(0), members: vec![replica("one", 7)] }),
+        (
+            "replace",
+            Command::ReplaceMember { group: GroupId(0), seen, leaving: replica("one", 7), joining: replica("one", 8) },
+        ),
+        ("filled", Command::ReportFilled { group: GroupId(0), seen, replica: replica("one", 8) }),
+        ("place", Command::PlacePartitions { owners: (0..16).map(|p| (PartitionId(p), GroupId(0))).collect() }),
+        ("hole", Command::RecordHole(Hole { group: GroupId(0), range })),
+    ];
+    for (name, command) in commands {
+        put_with_damage("cluster_command", name, &command.encode())?;
+    }
+    let mut single = SingleNode {
+        cluster: ClusterId(7),
+        partition_count: 16,
+        node: node("one"),
+        zone: zone(),
+        address: address(),
+        incarnation: Incarnation(1),
+    };
+    let mut state = State::default();
+    put("cluster_state", "nothing", &state.encode())?;
+    put("cluster_state", "no_map", &state.map().encode())?;
+    for incarnation in 1..=3 {
+        single.incarnation = Incarnation(incarnation);
+        while let Some(command) = next_step(state.map(), &single) {
+            state.apply(state.applied() + 1, &command);
+        }
+        put_with_damage("cluster_state", &format!("state_{incarnation}"), &state.encode())?;
+        put("cluster_state", &format!("map_{incarnation}"), &state.map().encode())?;
+        state.apply(state.applied() + 1, &Command::RecordHole(Hole { group: GroupId(0), range }));
+    }
+    for (i, record) in (0..).zip(raft::fuzzing::records()) {
+        put_with_damage("raft_record", &format!("record_{i}"), &record)?;
+    }
+    for (i, message) in (0..).zip(raft::fuzzing::messages()) {
+        put_with_damage("raft_message", &format!("message_{i}"), &message)?;
+    }
+    Ok(())
+}
+
+/// The bytes of the only file in a folder of a disk in memory.
+fn only_file(disk: &SimDisk, folder: &str) -> anyhow::Result<Vec<u8>> {
+    let files = disk.list(Path::new(folder))?;
+    let file = disk.open(&files[0])?;
+    Ok(file.bytes(0, usize::try_from(file.len()?)?)?.to_vec())
+}
+
+fn heads() -> anyhow::Result<()> {
+    let file = head::fuzzing::chunk_file();
+    let at = |offset: u32, file: &[u8]| [&offset.to_le_bytes(), file].concat();
+    put("head_chunk_file", "first", &at(0, &file))?;
+    let second = 9 + u32::from_le_bytes(file[..4].try_into()?);
+    put("head_chunk_file", "second", &at(second, &file))?;
+    put("head_chunk_file", "between", &at(3, &file))?;
+    put("head_chunk_file", "behind", &at(u32::MAX, &file))?;
+    put("head_chunk_file", "torn", &at(second, &file[..file.len() - 2]))?;
+    put("head_chunk_file", "zeros", &at(0, &[0; 40]))?;
+    let mut long = file.clone();
+    long[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    put("head_chunk_file", "too_long", &at(0, &long))?;
+    for (name, batches) in [
+        ("nothing", vec![]),
+        ("one_batch", vec![whole_batch(1000)]),
+        ("late_samples", vec![whole_batch(1_000_000), whole_batch(5000)]),
+        ("sealed_chunks", (0..3).map(|i| whole_batch(i * 1_800_000)).collect()),
+    ] {
+        let disk = SimDisk::new();
+        let limits = head::Limits { partition_count: 4, exemplars_max: 8, metadata_families_max: 8 };
+        let (head, _) = Head::open(Arc::new(disk.clone()), Path::new("/head"), limits)?;
+        for (position, bytes) in (1..).zip(&batches) {
+            let batch = Batch::parse(bytes.clone().into())?;
+            let refs = head.check(&batch).unwrap_or_default();
+            head.apply(position, &batch, &refs)?;
+        }
+        // The target calls the snapshot by this position.
+        head.replayed(7);
+        head.write_snapshot(|| b"extra".to_vec())?;
+        put_with_damage("head_snapshot", name, &only_file(&disk, "/head/snapshots")?)?;
+    }
+    Ok(())
+}
+
+fn bodies() -> anyhow::Result<()> {
+    let gzip = |bytes: &[u8]| -> anyhow::Result<Vec<u8>> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes)?;
+        Ok(encoder.finish()?)
+    };
+    let page = "up 1\nup{a=\"b\"} 2\n".repeat(20);
+    put_with_damage("httpclient_body", "page", &gzip(page.as_bytes())?)?;
+    put("httpclient_body", "nothing", &gzip(b"")?)?;
+    put("httpclient_body", "bomb", &gzip(&vec![b' '; 1 << 20])?)?;
+    put("httpclient_body", "two_members", &[gzip(b"a")?, gzip(b"b")?].concat())?;
+    put("httpclient_body", "rest", &[&gzip(b"a")?[..], b"not gzip"].concat())?;
+    put("httpclient_body", "plain", b"up 1\n")
+}
+
+fn ingester() -> anyhow::Result<()> {
+    let change = |kind: u8, time: i64, rest: &str| [&[kind], &time.to_le_bytes()[..], rest.as_bytes()].concat();
+    let changes = [
+        ("seal", change(1, 7_200_000, "")),
+        ("dropped", change(2, 0, "closed/c/1/0.json")),
+        ("dropped_later", change(2, 7_200_000, "é")),
+        ("freed", change(3, 7_200_000, "")),
+        ("freed_all", change(3, i64::MAX, "")),
+    ];
+    for (name, payload) in &changes {
+        put("ingester_change", name, payload)?;
+    }
+    put("ingester_change", "too_long", &change(1, 0, "x"))?;
+    put("ingester_change", "too_short", &change(3, 0, "")[..5])?;
+    put("ingester_change", "not_utf8", &[&change(2, 0, "")[..], b"\xff"].concat())?;
+    put("ingester_change", "unknown", &change(9, 0, ""))?;
+    let state = |dropped: &[(i64, &str)]| {
+        let length = |n: usize| u32::try_from(n).expect("it is short").to_le_bytes();
+        let mut out = [&[1][..], &7_200_000i64.to_le_bytes(), &0i64.to_le_bytes(), &length(dropped.len())].concat();
+        for (start, manifest) in dropped {
+            out.extend([&start.to_le_bytes()[..], &length(manifest.len()), manifest.as_bytes()].concat());
+        }
+        out
+    };
+    put("ingester_control", "no_range", &state(&[]))?;
+    put_with_damage("ingester_control", "two_ranges", &state(&[(0, "closed/c/1/0.json"), (7_200_000, "")]))?;
+    put("ingester_control", "one_range_twice", &state(&[(5, "a"), (5, "b")]))?;
+    put("ingester_control", "many", &[&state(&[])[..17], &u32::MAX.to_le_bytes()].concat())?;
+    put("ingester_control", "unknown_version", &[&[2][..], &state(&[])[1..]].concat())?;
+    let record = |payload: &[u8]| {
+        let length = u16::try_from(payload.len()).expect("it is short").to_le_bytes();
+        [&length[..], payload].concat()
+    };
+    let batch = |from_ms| record(&[&[0][..], &whole_batch(from_ms)].concat());
+    let all_changes: Vec<u8> = changes.iter().flat_map(|(_, payload)| record(payload)).collect();
+    put("ingester_replay", "changes", &all_changes)?;
+    put("ingester_replay", "batches", &[batch(1000), batch(5_000_000), batch(2000)].concat())?;
+    put("ingester_replay", "both", &[batch(1000), all_changes, batch(9_000_000)].concat())?;
+    put("ingester_replay", "chunks", &(0..6).flat_map(|i| batch(i * 1_800_000)).collect::<Vec<_>>())?;
+    put("ingester_replay", "far", &[batch(i64::MIN), batch(i64::MAX - 100_000)].concat())?;
+    put("ingester_replay", "unknown", &[record(b""), record(&[7; 9]), record(&[0; 40])].concat())
+}
+
+fn labels() -> anyhow::Result<()> {
+    let packed = |pairs: &[(&str, &str)]| {
+        Labels::from_pairs(pairs.iter().copied()).expect("names are unique").as_packed().to_vec()
+    };
+    put("model_labels", "nothing", &packed(&[]))?;
+    put_with_damage("model_labels", "three", &packed(&[("__name__", "up"), ("job", "é"), ("zone ü", "z\n")]))?;
+    put_with_damage("model_labels", "long", &packed(&[("a", &"v".repeat(300)), (&"n".repeat(200), "v")]))?;
+    let one = |name: &str| packed(&[(name, "v")]);
+    put("model_labels", "not_sorted", &[one("b"), one("a")].concat())?;
+    put("model_labels", "twice", &[one("a"), one("a")].concat())
+}
+
+/// A field of a message: its number, and what is delimited by a length.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        out.push(u8::try_from(length & 0x7f | 0x80).expect("eight bits"));
+        length >>= 7;
+    }
+    out.push(u8::try_from(length).expect("seven bits"));
+    out.extend_from_slice(bytes);
+    out
+}
+
+fn label(name: &str, value: &str) -> Vec<u8> {
+    field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat())
+}
+
+fn sample(value: f64, time: &[u8]) -> Vec<u8> {
+    field(2, &[&[0x09][..], &value.to_le_bytes(), &[0x10], time].concat())
+}
+
+fn remote_write() -> anyhow::Result<()> {
+    let name = || label("__name__", "up");
+    // 1,700,000,000,000 and -1 as varints.
+    let (now, before) = (&[0x80, 0xd0, 0x95, 0xff, 0xbc, 0x31][..], &[&[0xff; 9][..], &[1]].concat());
+    let exemplar = field(3, &[&label("trace_id", "abc")[..], &[0x11], &1.5f64.to_le_bytes(), &[0x18], now].concat());
+    let histogram = field(4, &[&[0x08, 5, 0x19][..], &2.5f64.to_le_bytes(), &[0x20, 1, 0x78], now].concat());
+    let metadata = field(3, &[&[0x08, 1][..], &field(2, b"up"), &field(4, b"help"), &field(5, b"s")].concat());
+    let requests = [
+        ("one_series", field(1, &[name(), label("job", "x"), sample(1.0, now), sample(2.0, before)].concat())),
+        ("exemplar", field(1, &[name(), sample(1.0, now), exemplar].concat())),
+        ("histogram", field(1, &[name(), histogram].concat())),
+        ("metadata", metadata.clone()),
+        ("two_and_metadata", [field(1, &[name(), sample(1.0, now)].concat()), metadata, field(1, &name())].concat()),
+        ("not_sorted", field(1, &[label("job", "x"), name(), sample(1.0, now)].concat())),
+        ("twice", field(1, &[name(), name(), sample(1.0, now)].concat())),
+        ("no_labels", field(1, &sample(stale_nan(), now))),
+        ("empty_value", field(1, &[name(), label("a", ""), sample(1.0, now)].concat())),
+        ("unknown_fields", [&[0x38, 5, 0x41, 1, 2, 3, 4, 5, 6, 7, 8, 0x4d, 1, 2, 3, 4][..], &field(10, b"x")].concat()),
+        ("group", vec![0x0b, 0x0c]),
+        ("not_utf8", field(1, &[name(), field(1, &[0x12, 1, 0xff]), sample(1.0, now)].concat())),
+        ("long_varint", vec![0x80; 12]),
+        ("nothing", vec![]),
+    ];
+    for (name, request) in &requests {
+        put("remotewrite_request", name, request)?;
+        put("remotewrite_body", name, &snappy(request)?)?;
+    }
+    let [(_, whole), ..] = &requests;
+    put("remotewrite_request", "torn", &whole[..whole.len() - 3])?;
+    put("remotewrite_body", "torn", &snappy(whole)?[..20])?;
+    put("remotewrite_body", "copies", &snappy(&whole.repeat(20))?)?;
+    put("remotewrite_body", "claims_much", &[0x80, 0x80, 0x80, 0x10, 1, 2, 3])?;
+    for (name, content_type, encoding) in [
+        ("v1", "application/x-protobuf", "snappy"),
+        ("named", "application/x-protobuf;proto=prometheus.WriteRequest", ""),
+        ("v2", "application/x-protobuf;proto=io.prometheus.write.v2.Request", "snappy"),
+        ("unnamed", "", "snappy"),
+        ("gzip", "application/x-protobuf", "gzip"),
+        ("json", "application/json", "snappy"),
+        ("odd", "application/x-protobuf ; a ; proto", "snappy"),
+    ] {
+        let front = format!("{content_type}\n{encoding}\n");
+        put("distributor_write", name, &[front.as_bytes(), &snappy(whole)?].concat())?;
+    }
+    for (name, request) in &requests {
+        put("distributor_write", &format!("of_{name}"), &[&b"\n\n"[..], &snappy(request)?].concat())?;
+    }
+    Ok(())
+}
+
+fn snappy(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    Ok(snap::raw::Encoder::new().compress_vec(bytes)?)
+}
+
+fn segments() -> anyhow::Result<()> {
+    let log = |records: &[&[u8]]| -> anyhow::Result<Vec<u8>> {
+        let disk = SimDisk::new();
+        let limits = wal::Limits::default();
+        let mut log = wal::Log::open(Arc::new(disk.clone()), Path::new("/log"), limits, 1, drop)?;
+        for payload in records {
+            log.append(payload, b"");
+        }
+        log.write()?;
+        only_file(&disk, "/log")
+    };
+    let three = log(&[b"one", b"", &[7; 100]])?;
+    put_with_damage("wal_segments", "three", &three)?;
+    put("wal_segments", "nothing", &log(&[])?)?;
+    put("wal_segments", "zeros_behind", &[&three[..], &[0; 64]].concat())?;
+    put("wal_segments", "no_magic", &three[8..])?;
+    put("wal_segments", "half_a_magic", &three[..5])?;
+    put("wal_segments", "twice", &three.repeat(2))?;
+    let (front, back) = three.split_at(8 + 16 + 3);
+    put("wal_segments", "two_segments", &[front, &three[..8], back].concat())?;
+    put("wal_segments", "one_is_gone", &[&front[..8], &back[16..]].concat())?;
+    put("wal_segments", "out_of_order", &[&front[..8], &back[..16], &front[8..], &back[16..]].concat())?;
+    let mut damaged = three.clone();
+    damaged[8 + 17] ^= 1;
+    put("wal_segments", "first_damaged", &damaged)?;
+    let mut far = three.clone();
+    far[8 + 8..8 + 16].copy_from_slice(&u64::MAX.to_le_bytes());
+    put("wal_segments", "position_without_next", &far)?;
+    let mut long = three;
+    long[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    put("wal_segments", "too_long", &long)
+}
