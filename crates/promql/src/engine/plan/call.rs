@@ -34,7 +34,7 @@ fn text(call: &Call, at: usize) -> Result<&str, QueryError> {
 
 /// Whether the text of an argument is all of its bytes.
 fn is_utf8(call: &Call, at: usize) -> bool {
-    matches!(call.args.get(at).map(|arg| &arg.kind), Some(ExprKind::String(literal)) if literal.exact.is_none())
+    matches!(arg(call, at).map(|arg| &arg.kind), Ok(ExprKind::String(literal)) if literal.exact.is_none())
 }
 
 impl Planner<'_> {

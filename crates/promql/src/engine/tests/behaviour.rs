@@ -253,7 +253,7 @@ fn names_are_removed_at_once_by_default() {
 fn a_regular_expression_that_is_none_is_shown() {
     let double = Double::of([(labels("x{l=\"1\"}"), vec![(0, 1.0)])]);
     for (pattern, shown) in [("(", "("), ("a**", "a**"), ("\\xff", "\u{fffd}"), ("(\\xe4)", "(\u{fffd})")] {
-        let text = format!("label_replace(x, \"d\", \"\", \"l\", \"{pattern}\")");
+        let text = format!("label_replace(x, \"d\", \"\", \"l\", (\"{pattern}\"))");
         let expected = Err(format!("invalid regular expression in label_replace(): {shown}"));
         assert_eq!(vector(&text, 0, &double), expected, "{text}");
     }
