@@ -1,5 +1,6 @@
 //! From an expression to a plan: which series are wanted, what is done to each, and what joins the rest.
 
+mod binary;
 mod call;
 mod info;
 mod scalar;
@@ -11,14 +12,13 @@ use super::duration::QueryTimes;
 use super::error::QueryError;
 use super::extended::Extension;
 use super::invariant::{Invariants, unparen};
-use super::math::{self, Keep};
-use super::node::{BinaryNode, Groups, LeafPlan, MapOp, Node, Pipeline, Root, Scalar, SinkSpec, Source, Step, Warning};
+use super::node::{Groups, LeafPlan, MapOp, Node, Pipeline, Root, Scalar, SinkSpec, Source, Step, Warning};
 use super::row::Uniqueness;
 use super::sink::selects_rows;
 use super::window::{WindowEnd, WindowSpec};
 use super::{Leaf, QueryParams};
 use crate::ast::{
-    Aggregate, AggregateOp, AtModifier, Binary, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorSelector,
+    Aggregate, AggregateOp, AtModifier, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorSelector,
 };
 
 /// A planned query.
@@ -395,38 +395,6 @@ impl Planner<'_> {
         Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
     }
 
-    #[inline(never)]
-    fn binary(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
-        let (lhs, rhs) = (unparen(&binary.lhs), unparen(&binary.rhs));
-        let op = binary.op;
-        let is_scalar = |e: &Expr| e.value_type() == ValueType::Scalar;
-        let (vector, number, scalar_first) = match (is_scalar(lhs), is_scalar(rhs)) {
-            (false, false) | (true, true) => return Err(QueryError::Malformed("operands of an operator")),
-            (true, false) => (rhs, lhs, true),
-            (false, true) => (lhs, rhs, false),
-        };
-        let scope = Scope { needs_buckets: scope.needs_buckets || math::is_trim(op), ..scope };
-        let scalar = self.scalar(number, grid, scope)?;
-        let built = self.vector(vector, grid, scope)?;
-        let keep = match (math::is_comparison(op), binary.return_bool, scalar_first) {
-            (false, _, _) => Keep::Result,
-            (true, true, _) => Keep::Bool,
-            (true, false, false) => Keep::Left,
-            (true, false, true) => Keep::Right,
-        };
-        let changes = if math::is_arithmetic(op) || binary.return_bool { Changes::DropsName } else { Changes::Nothing };
-        Ok(self.map(built, MapOp::Scalar { op, keep, scalar, scalar_first, pos: expr.pos }, grid, changes))
-    }
-
-    #[inline(never)]
-    fn join(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
-        let scope = Scope { needs_buckets: scope.needs_buckets || math::is_trim(binary.op), ..scope };
-        let lhs = self.vector_node(&binary.lhs, grid, scope)?;
-        let rhs = self.vector_node(&binary.rhs, grid, scope)?;
-        let kind = BuiltKind::Node(join_of(expr, binary, lhs, rhs, grid));
-        Ok(Built { kind, grid, names_vary: true })
-    }
-
     /// Plans a vector that is wanted whole.
     #[inline(never)]
     fn vector_node(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Box<Node>, QueryError> {
@@ -460,19 +428,6 @@ impl Planner<'_> {
         };
         Ok((inner, WindowSpec { range, end }))
     }
-}
-
-#[inline(never)]
-fn join_of(expr: &Expr, binary: &Binary, lhs: Box<Node>, rhs: Box<Node>, grid: Grid) -> Box<Node> {
-    Box::new(Node::Binary(Box::new(BinaryNode {
-        op: binary.op,
-        lhs,
-        rhs,
-        matching: binary.matching.clone().unwrap_or_default(),
-        return_bool: binary.return_bool,
-        grid,
-        pos: expr.pos,
-    })))
 }
 
 #[derive(Clone, Copy)]

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::sums::mean;
 use super::*;
 use crate::engine::Interrupt;
 use crate::engine::column::is_absent;
