@@ -56,6 +56,7 @@ pub(crate) fn encoding_number(encoding: ChunkEncoding) -> u8 {
         ChunkEncoding::Xor => 1,
         ChunkEncoding::Histogram => 2,
         ChunkEncoding::FloatHistogram => 3,
+        ChunkEncoding::Xor2 => 4,
     }
 }
 
@@ -64,6 +65,7 @@ fn encoding_of(number: u8) -> Option<ChunkEncoding> {
         1 => Some(ChunkEncoding::Xor),
         2 => Some(ChunkEncoding::Histogram),
         3 => Some(ChunkEncoding::FloatHistogram),
+        4 => Some(ChunkEncoding::Xor2),
         _ => None,
     }
 }

@@ -171,7 +171,7 @@ impl Writer {
         self.stats.num_chunks += 1;
         self.stats.num_samples += samples;
         match chunk.encoding {
-            ChunkEncoding::Xor => self.stats.num_float_samples += samples,
+            ChunkEncoding::Xor | ChunkEncoding::Xor2 => self.stats.num_float_samples += samples,
             ChunkEncoding::Histogram | ChunkEncoding::FloatHistogram => self.stats.num_histogram_samples += samples,
         }
     }

@@ -1,6 +1,9 @@
 //! Entry points for fuzzing: they panic where a promise is broken.
 
-use crate::{Builder, ChunkHistogram, HistogramSamples, IntegerHistogramSamples, XorDecoder, XorEncoder, decode_xor};
+use crate::{
+    Builder, ChunkHistogram, HistogramSamples, IntegerHistogramSamples, Xor2Decoder, Xor2Encoder, XorDecoder,
+    XorEncoder, decode_xor, decode_xor2,
+};
 
 /// Both decoders agree on any bytes, and what they read survives another encoding and a resumed encoder.
 pub fn fuzz_xor(bytes: &[u8]) {
@@ -70,4 +73,36 @@ fn check_histograms<H: ChunkHistogram>(is_float: bool, bytes: &[u8], read: Optio
 fn count_histograms(is_float: bool, bytes: &[u8]) -> usize {
     let read: Result<Vec<_>, _> = HistogramSamples::new(is_float, bytes).collect();
     read.expect("our own chunk").len()
+}
+
+/// As [`fuzz_xor`], of XOR2.
+pub fn fuzz_xor2(bytes: &[u8]) {
+    let (mut starts, mut timestamps, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let bulk = decode_xor2(bytes, &mut starts, &mut timestamps, &mut values);
+    let single = decode_xor2_one_by_one(bytes);
+    let resumed = Xor2Encoder::from_bytes(bytes);
+    let Ok(samples) = single else {
+        assert!(bulk.is_err(), "decode_xor2 accepts what Xor2Decoder refuses");
+        assert!(starts.is_empty() && timestamps.is_empty() && values.is_empty(), "an error leaves nothing behind");
+        assert!(resumed.is_err(), "from_bytes accepts what Xor2Decoder refuses");
+        return;
+    };
+    assert_eq!(bulk, Ok(samples.len()));
+    let times = starts.into_iter().zip(timestamps);
+    let columns: Vec<(i64, i64, u64)> = times.zip(values).map(|((s, t), v)| (s, t, v.to_bits())).collect();
+    assert_eq!(columns, samples);
+    let resumed = resumed.expect("Xor2Decoder accepts it");
+    assert_eq!(decode_xor2_one_by_one(resumed.bytes()).as_ref(), Ok(&samples));
+    let mut again = Xor2Encoder::new();
+    samples.iter().for_each(|(s, t, v)| again.append(*s, *t, f64::from_bits(*v)));
+    assert_eq!(decode_xor2_one_by_one(again.bytes()).as_ref(), Ok(&samples));
+}
+
+fn decode_xor2_one_by_one(bytes: &[u8]) -> Result<Vec<(i64, i64, u64)>, crate::DecodeError> {
+    let mut decoder = Xor2Decoder::new(bytes)?;
+    let mut samples = Vec::new();
+    while let Some((s, t, v)) = decoder.next()? {
+        samples.push((s, t, v.to_bits()));
+    }
+    Ok(samples)
 }

@@ -265,6 +265,7 @@ fn encoding_code(e: ChunkEncoding) -> u8 {
         ChunkEncoding::Xor => 1,
         ChunkEncoding::Histogram => 2,
         ChunkEncoding::FloatHistogram => 3,
+        ChunkEncoding::Xor2 => 4,
     }
 }
 
@@ -273,6 +274,7 @@ fn encoding_of(code: u8) -> Option<ChunkEncoding> {
         1 => Some(ChunkEncoding::Xor),
         2 => Some(ChunkEncoding::Histogram),
         3 => Some(ChunkEncoding::FloatHistogram),
+        4 => Some(ChunkEncoding::Xor2),
         _ => None,
     }
 }

@@ -20,7 +20,9 @@ mod sample_value;
 mod time;
 
 pub use exemplar::Exemplar;
-pub use histogram::{CounterResetHint, FloatHistogram, Span};
+pub use histogram::{
+    Bucket, Combined, CounterResetHint, FloatHistogram, HistogramSum, MixedSchemas, Span, kahan, spans_match,
+};
 pub use histogram_resolution::{BucketCount, reduce_resolution};
 pub use histogram_validation::{BUCKETS_MAX, HistogramError, Observations, SpanSide, check_layout};
 pub use id::{PartitionId, SeriesId, TenantId};

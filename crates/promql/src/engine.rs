@@ -7,7 +7,7 @@
 //! 2. For each leaf one or more [`LeafWorker`]s take series ([`LeafWorker::push`]), on as many threads as there are workers.
 //! 3. [`Plan::finish`] joins what they made and gives the value.
 //!
-//! Native histograms, extended range selectors, fill modifiers, `info()` and start timestamps are refused (see [`Feature`]).
+//! Native histograms are refused in extended range selectors, and their start timestamps are not looked at (see [`Feature`]).
 
 mod aggregate;
 mod annotations;
@@ -15,25 +15,33 @@ mod binary;
 mod column;
 mod decode;
 mod duration;
+mod elements;
 mod error;
 mod eval;
+mod extended;
 mod format;
 mod histogram;
+mod hists;
+mod info;
 mod invariant;
 mod lanes;
 mod limits;
 mod load;
 mod map;
 mod math;
+#[cfg(test)]
+mod naive;
 mod node;
 mod plan;
 mod rate;
 mod regression;
 mod result;
 mod row;
+mod select;
 mod sink;
 mod sort;
 mod source;
+mod starts;
 mod time;
 mod window;
 mod worker;
@@ -110,6 +118,8 @@ pub struct Options {
     pub delayed_name_removal: bool,
     /// Types come from `__type__` (`type-and-unit-labels`).
     pub type_and_unit_labels: bool,
+    /// Start timestamps of samples tell resets (`use-start-timestamps`).
+    pub start_timestamps: bool,
 }
 
 /// What is asked of storage.
@@ -181,7 +191,7 @@ impl Plan {
             let state = state.unwrap_or_else(|| PipelineState::new(pipeline, delayed));
             let load = Load::source(&pipeline.source, state.source_count, pipeline.grid.count);
             let load = load.steps(&pipeline.steps, &state.step_counts);
-            let one = state.sink.finish(&pipeline.sink, &plan.budget)?;
+            let one = state.sink.finish(&pipeline.sink, &plan.budget, &mut annotations)?;
             let out = match &one {
                 Made::Rows(rows) => Count::of_rows(rows),
                 Made::Raw(_) | Made::Points(_) => Count::default(),

@@ -5,9 +5,11 @@
 pub mod ast;
 pub mod duration;
 pub mod engine;
+pub mod features;
 pub mod functions;
 #[doc(hidden)]
 pub mod fuzzing;
+mod histogram_text;
 mod lexer;
 pub mod numbers;
 mod parse_error;
@@ -20,6 +22,7 @@ mod token;
 mod tree_json;
 mod value_type;
 
+pub use histogram_text::{format_histogram, histogram_json, test_expression};
 pub use parse_error::{ParseError, ParseErrors};
 pub use parser::{
     CombineHistograms, DEPTH_MAX, MetricDesc, ParseOptions, SequenceValue, SeriesDesc, Sign, parse_expr, parse_metric,

@@ -7,7 +7,8 @@
 
 mod check;
 mod script;
-mod series;
+pub(crate) mod series;
+mod starts;
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,10 @@ pub fn run(text: &str) -> Result<Report, ScriptError> {
     for command in commands {
         match command {
             Command::Clear => store = Store::default(),
-            Command::Load(load) => store.load(load),
+            Command::Load(load) => {
+                let line = load.line;
+                store.load(load).map_err(|problem| ScriptError::Load { line, problem })?;
+            }
             Command::Eval(eval) => match check::evaluate(&eval, &store) {
                 Outcome::Passed => report.passed += 1,
                 Outcome::LeftOut(feature) => *report.left_out.entry(Feature::as_str(feature)).or_default() += 1,

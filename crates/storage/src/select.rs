@@ -16,6 +16,8 @@ pub enum ChunkEncoding {
     Histogram,
     /// 3: float native histograms.
     FloatHistogram,
+    /// 4: float samples with start timestamps, XOR2.
+    Xor2,
 }
 
 /// Encoded samples of one series, sorted by time, timestamps unique.

@@ -10,7 +10,7 @@ use distributor::Distributor;
 use httpclient::EnvironmentProxy;
 use ingester::{Closer, Identity, Ingester, Sync};
 use model::TenantId;
-use promql::{ParseOptions, engine};
+use promql::{engine, features};
 use querier::{Api, ApiOptions, ApiSources, Evaluator};
 use regexp::Regexp;
 use scraper::Scraper;
@@ -34,8 +34,6 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(30);
 /// Computations waiting for a thread.
 const COMPUTE_QUEUE_MAX: usize = 256;
-/// What `--enable-feature` can turn on.
-const FEATURES: [&str; 3] = ["promql-experimental-functions", "promql-delayed-name-removal", "type-and-unit-labels"];
 
 /// Runs until a signal to stop.
 pub(crate) fn run(flags: &All) -> anyhow::Result<()> {
@@ -239,18 +237,18 @@ fn sources(state: &Arc<State>, metrics: Metrics) -> ApiSources {
 }
 
 fn api_options(flags: &All, state: &Arc<State>) -> anyhow::Result<ApiOptions> {
-    let on = |feature: &str| flags.enable_feature.iter().any(|f| f == feature);
-    for feature in flags.enable_feature.iter().filter(|f| !FEATURES.contains(&f.as_str())) {
+    for feature in flags.enable_feature.iter().filter(|f| !features::is_known(f)) {
         warn!(feature, "this feature of --enable-feature is not supported and does nothing");
     }
+    let (parse, engine) = features::options(|feature| flags.enable_feature.iter().any(|f| f == feature));
     let configured = state.clone();
     Ok(ApiOptions {
         query_timeout: flags.query_timeout,
         lookback: flags.lookback_delta,
         subquery_step: Arc::new(move || configured.config().global.evaluation_interval),
-        query_limits: engine::Limits { samples_max: flags.query_max_samples },
-        engine: engine::Options { delayed_name_removal: on(FEATURES[1]), type_and_unit_labels: on(FEATURES[2]) },
-        parse: ParseOptions { experimental_functions: on(FEATURES[0]), ..ParseOptions::default() },
+        query_limits: engine::Limits { samples_max: flags.query_max_samples, ..Default::default() },
+        engine,
+        parse,
         cors_origin: Regexp::matcher(&flags.cors_origin).context("parse --web.cors.origin")?,
         lifecycle_enabled: flags.enable_lifecycle,
         ..ApiOptions::default()

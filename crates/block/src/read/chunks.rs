@@ -103,6 +103,9 @@ impl Block {
         if deleted.iter().any(|i| i.contains(chunk.mint.0) && i.contains(chunk.maxt.0)) {
             return Ok(None);
         }
+        if chunk.encoding == ChunkEncoding::Xor2 {
+            return without_intervals(&chunk, &deleted).map_err(|error| file.corrupt(offset, Damage::Chunk(error)));
+        }
         if chunk.encoding != ChunkEncoding::Xor {
             return Err(ReadError::PartlyDeletedHistogram { file: file.name, offset });
         }
@@ -123,6 +126,25 @@ impl Block {
             data: kept.into_bytes().into(),
         }))
     }
+}
+
+/// An XOR2 chunk without the samples of `deleted`; `None` where none is left.
+fn without_intervals(chunk: &Chunk, deleted: &[Interval]) -> Result<Option<Chunk>, chunkenc::DecodeError> {
+    let mut decoder = chunkenc::Xor2Decoder::new(&chunk.data)?;
+    let mut kept = chunkenc::Xor2Encoder::new();
+    let mut mint = None;
+    while let Some((start, t, v)) = decoder.next()? {
+        if !deleted.iter().any(|i| i.contains(t)) {
+            mint.get_or_insert(t);
+            kept.append(start, t, v);
+        }
+    }
+    Ok(mint.zip(kept.last()).map(|(mint, (_, maxt, _))| Chunk {
+        encoding: ChunkEncoding::Xor2,
+        mint: TimestampMs(mint),
+        maxt: TimestampMs(maxt),
+        data: kept.into_bytes().into(),
+    }))
 }
 
 fn check_header(file: OpenFile) -> Result<OpenFile, ReadError> {

@@ -276,7 +276,9 @@ fn histograms_are_given_as_they_are_and_unknown_encodings_are_errors() {
             Err(ReadError::PartlyDeletedHistogram { file: BlockFile::Segment(1), offset: 8 })
         ));
     }
-    for encoding in [0, 4, 255] {
+    let found = select(&open(&with_encoding(&memory, 4)).unwrap(), &request(vec![])).unwrap();
+    assert_eq!((found[0].chunks[0].encoding, &found[0].chunks[0].data), (storage::ChunkEncoding::Xor2, &data));
+    for encoding in [0, 5, 255] {
         let found = select(&open(&with_encoding(&memory, encoding)).unwrap(), &request(vec![]));
         let expected = matches!(found, Err(ReadError::UnknownEncoding { file: BlockFile::Segment(1), offset: 8, encoding: e }) if e == encoding);
         assert!(expected, "{found:?}");

@@ -4,19 +4,25 @@
 
 mod count_values;
 mod group;
+mod histograms;
+mod presence;
 mod topk;
 
 pub(crate) use count_values::CountValues;
 pub(crate) use group::Grouper;
+pub(crate) use presence::{Absence, Single};
 pub(crate) use topk::TopK;
 
+use super::annotations::Annotations;
 use super::column::{ABSENT, NORMAL_NAN, is_absent};
 use super::error::QueryError;
+use super::hists::{Hists, View};
 use super::limits::Tally;
 use super::math::{kahan, quantile};
 use super::node::{Groups, Scalar};
 use super::row::{Key, Row};
-use crate::ast::AggregateOp;
+use crate::ast::{AggregateOp, Pos};
+use histograms::{HistTotals, Notes};
 
 /// The columns of one group.
 #[derive(Debug)]
@@ -68,7 +74,8 @@ impl Columns {
         }
     }
 
-    fn add(&mut self, column: &[f64]) {
+    fn add(&mut self, view: View<'_>) {
+        let column = view.values;
         match self {
             Columns::Sum { sum, c } => add_sum(sum, c, column),
             Columns::Avg { sum, c, count, incremental } => add_avg(sum, c, count, incremental, column),
@@ -78,11 +85,13 @@ impl Columns {
                 for (n, v) in count.iter_mut().zip(column) {
                     *n += if is_absent(*v) { 0.0 } else { 1.0 };
                 }
+                view.hists.iter().for_each(|(i, _)| count[i] += 1.0);
             }
             Columns::Group(seen) => {
                 for (s, v) in seen.iter_mut().zip(column) {
                     *s = if is_absent(*v) { *s } else { 1.0 };
                 }
+                view.hists.iter().for_each(|(i, _)| seen[i] = 1.0);
             }
             Columns::Moments { count, mean, m2 } => {
                 for (i, &v) in column.iter().enumerate() {
@@ -304,160 +313,151 @@ fn add_extreme(best: &mut [f64], column: &[f64], beats: impl Fn(f64, f64) -> boo
     }
 }
 
+/// How an aggregation is called that passes over histograms.
+fn ignores_histograms(op: AggregateOp) -> Option<&'static str> {
+    match op {
+        AggregateOp::Min => Some("min"),
+        AggregateOp::Max => Some("max"),
+        AggregateOp::Stddev => Some("stddev"),
+        AggregateOp::Stdvar => Some("stdvar"),
+        AggregateOp::Quantile => Some("quantile"),
+        _ => None,
+    }
+}
+
+/// A group: its floats and its histograms.
+#[derive(Debug)]
+struct Totals {
+    columns: Columns,
+    hists: HistTotals,
+}
+
 /// Groups and their columns.
 #[derive(Debug)]
 pub(crate) struct Aggregator {
     op: AggregateOp,
     n: usize,
-    /// All rows, while they are few.
+    delayed: bool,
+    /// All rows, while they are few, and how many samples they hold.
     kept: Option<Vec<Row>>,
+    kept_held: usize,
     grouper: Grouper,
-    columns: Vec<Columns>,
+    groups: Vec<Totals>,
+    /// The vector, to which annotations point.
+    pos: Pos,
+    annotations: Annotations,
 }
 
 impl Aggregator {
-    pub(crate) fn new(op: AggregateOp, groups: &Groups, delayed: bool, n: usize) -> Aggregator {
-        Aggregator { op, n, kept: Some(Vec::new()), grouper: Grouper::new(groups, delayed), columns: Vec::new() }
+    pub(crate) fn new(op: AggregateOp, groups: &Groups, pos: Pos, delayed: bool, n: usize) -> Aggregator {
+        Aggregator {
+            op,
+            n,
+            delayed,
+            kept: Some(Vec::new()),
+            kept_held: 0,
+            grouper: Grouper::new(groups, delayed),
+            groups: Vec::new(),
+            pos,
+            annotations: Annotations::default(),
+        }
     }
 
     /// Adds a row.
-    pub(crate) fn add(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: View<'_>, tally: &mut Tally<'_>) -> Result<(), QueryError> {
         let Some(kept) = &mut self.kept else {
             let held = self.add_to_group(key, column);
             return tally.hold(held);
         };
-        kept.push(Row { key: key.clone(), values: column.into() });
-        if kept.len().saturating_mul(self.n) > tally.budget.kept_values_max() {
-            tally.release((kept.len() - 1) * self.n);
-            return self.add_kept(tally);
-        }
-        tally.hold(self.n)
+        kept.push(Row { key: key.clone(), values: column.values.into(), hists: column.hists.clone() });
+        let held = self.n + column.hists.weight();
+        self.kept_held += held;
+        tally.hold(held)?;
+        if self.kept_held > tally.budget.kept_values_max() { self.add_kept(tally) } else { Ok(()) }
     }
 
     /// Adds what was kept to its groups.
     fn add_kept(&mut self, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        tally.release(std::mem::take(&mut self.kept_held));
         for row in self.kept.take().into_iter().flatten() {
-            let held = self.add_to_group(&row.key, &row.values);
+            let held = self.add_to_group(&row.key, row.view());
             tally.hold(held)?;
         }
         Ok(())
     }
 
     /// Adds a row to its group; returns how many samples more are held.
-    fn add_to_group(&mut self, key: &Key, column: &[f64]) -> usize {
+    fn add_to_group(&mut self, key: &Key, column: View<'_>) -> usize {
         let at = self.grouper.find(key);
-        let is_new = at == self.columns.len();
+        let is_new = at == self.groups.len();
         if is_new {
-            self.columns.push(Columns::new(self.op, self.n));
+            self.groups.push(Totals { columns: Columns::new(self.op, self.n), hists: HistTotals::default() });
         }
-        self.columns[at].add(column);
-        if is_new || self.op == AggregateOp::Quantile { self.n } else { 0 }
+        self.groups[at].columns.add(column);
+        let held = if is_new || self.op == AggregateOp::Quantile { self.n } else { 0 };
+        if column.hists.is_empty() { held } else { held + self.add_hists(at, key, column.hists) }
+    }
+
+    #[inline(never)]
+    fn add_hists(&mut self, at: usize, key: &Key, hists: &Hists) -> usize {
+        if let Some(name) = ignores_histograms(self.op) {
+            self.annotations.ignored_in_aggregation(self.pos, name);
+        }
+        if !matches!(self.op, AggregateOp::Sum | AggregateOp::Avg) {
+            return 0;
+        }
+        let is_unnamed = key.drop_name && !self.delayed;
+        let name = if is_unnamed { "" } else { key.labels.metric_name().unwrap_or("") };
+        let mut notes = Notes { annotations: &mut self.annotations, pos: self.pos };
+        self.groups[at].hists.add(self.op, self.n, hists, name, &mut notes)
     }
 
     /// Adds what another thread has.
     pub(crate) fn merge(&mut self, mut other: Aggregator, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        self.annotations.merge(std::mem::take(&mut other.annotations));
         if let Some(kept) = other.kept.take() {
-            tally.release(kept.len() * self.n);
+            tally.release(other.kept_held);
             for row in kept {
-                self.add(&row.key, &row.values, tally)?;
+                self.add(&row.key, row.view(), tally)?;
             }
             return Ok(());
         }
-        if let Some(kept) = &self.kept {
-            tally.release(kept.len() * self.n);
+        if self.kept.is_some() {
             self.add_kept(tally)?;
         }
-        let Aggregator { n, grouper, columns, .. } = other;
-        for (group, columns) in grouper.into_groups().into_iter().zip(columns) {
+        let Aggregator { n, grouper, groups, .. } = other;
+        for (group, totals) in grouper.into_groups().into_iter().zip(groups) {
             let at = self.grouper.adopt(group);
-            if at == self.columns.len() {
-                self.columns.push(columns);
+            if at == self.groups.len() {
+                self.groups.push(totals);
             } else {
-                if !matches!(columns, Columns::Rows(_)) {
+                if !matches!(totals.columns, Columns::Rows(_)) {
                     tally.release(n);
                 }
-                self.columns[at].merge(columns);
+                let known = &mut self.groups[at];
+                known.columns.merge(totals.columns);
+                let mut notes = Notes { annotations: &mut self.annotations, pos: self.pos };
+                known.hists.merge(totals.hists, &mut notes);
             }
         }
         Ok(())
     }
 
     /// One row per group.
-    pub(crate) fn finish(mut self, param: &Scalar) -> Vec<Row> {
+    pub(crate) fn finish(mut self, param: &Scalar, annotations: &mut Annotations) -> Vec<Row> {
         if let Some(mut kept) = self.kept.take() {
             kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
             for row in kept {
-                self.add_to_group(&row.key, &row.values);
+                self.add_to_group(&row.key, row.view());
             }
         }
-        let Aggregator { op, n, grouper, columns, .. } = self;
-        grouper
-            .into_groups()
-            .into_iter()
-            .zip(columns)
-            .map(|(group, columns)| Row { key: group.key, values: columns.finish(op, param, n) })
-            .collect()
-    }
-}
-
-/// `1` at the steps where no row has a value.
-#[derive(Debug)]
-pub(crate) struct Absence {
-    seen: Vec<bool>,
-}
-
-impl Absence {
-    pub(crate) fn new(n: usize) -> Absence {
-        Absence { seen: vec![false; n] }
-    }
-
-    pub(crate) fn add(&mut self, column: &[f64]) {
-        for (s, v) in self.seen.iter_mut().zip(column) {
-            *s |= !is_absent(*v);
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: Absence) {
-        self.seen.iter_mut().zip(other.seen).for_each(|(a, b)| *a |= b);
-    }
-
-    pub(crate) fn finish(self, labels: model::Labels) -> Vec<Row> {
-        if self.seen.iter().all(|s| *s) {
-            return Vec::new();
-        }
-        let values = self.seen.iter().map(|s| if *s { ABSENT } else { 1.0 }).collect();
-        vec![Row { key: Key::new(labels), values }]
-    }
-}
-
-/// The value of the only row, NaN where there is none or more.
-#[derive(Debug)]
-pub(crate) struct Single {
-    value: Vec<f64>,
-    count: Vec<u32>,
-}
-
-impl Single {
-    pub(crate) fn new(n: usize) -> Single {
-        Single { value: vec![NORMAL_NAN; n], count: vec![0; n] }
-    }
-
-    pub(crate) fn add(&mut self, column: &[f64]) {
-        for (i, v) in column.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
-            self.value[i] = *v;
-            self.count[i] = self.count[i].saturating_add(1);
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: Single) {
-        for (i, n) in other.count.iter().enumerate().filter(|(_, n)| **n > 0) {
-            self.value[i] = other.value[i];
-            self.count[i] = self.count[i].saturating_add(*n);
-        }
-    }
-
-    pub(crate) fn finish(self) -> Vec<Row> {
-        let values = self.value.iter().zip(&self.count).map(|(v, n)| if *n == 1 { *v } else { NORMAL_NAN }).collect();
-        vec![Row { key: Key::new(model::Labels::empty()), values }]
+        let Aggregator { op, n, grouper, groups, pos, annotations: noted, .. } = self;
+        annotations.merge(noted);
+        let rows = grouper.into_groups().into_iter().zip(groups).map(|(group, totals)| {
+            let mut values = totals.columns.finish(op, param, n);
+            let hists = totals.hists.finish(&mut values, &mut Notes { annotations, pos });
+            Row { key: group.key, values, hists }
+        });
+        rows.collect()
     }
 }

@@ -1,6 +1,10 @@
 //! Warnings and infos: what a query says besides its value. Source: Prometheus `util/annotations`.
 
+mod histograms;
+
 use std::collections::HashMap;
+
+pub(crate) use histograms::HistogramOperation;
 
 use super::format::{go_g, go_g2, go_quote};
 use crate::ast::Pos;
@@ -35,13 +39,21 @@ pub struct Annotation {
     /// What triggered it.
     pub pos: Pos,
     monotonicity: Option<Monotonicity>,
+    /// How often it came, where that is told.
+    occurrences: u64,
 }
 
 impl Annotation {
+    /// Whether it tells of all its occurrences.
+    fn is_merged(&self) -> bool {
+        self.monotonicity.is_some() || self.occurrences > 0
+    }
+
     /// The text with ` (line:col)` in `query`, as the HTTP API shows it.
     pub fn with_position(&self, query: &str) -> String {
         let at = position(self.pos.start, query);
         match &self.monotonicity {
+            None if self.occurrences > 1 => format!("{} ({} occurrences) ({at})", self.text, self.occurrences),
             None => format!("{} ({at})", self.text),
             Some(m) => format!(
                 "{}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} ({at})",
@@ -117,14 +129,19 @@ impl Annotations {
         out
     }
 
-    /// Of two with one text the one further right stays, which is the one Prometheus evaluates last.
+    /// Of two with one text the one further right stays, which is the one Prometheus evaluates last; of those that are
+    /// merged the one further left, which it evaluates first.
     fn add(&mut self, annotation: Annotation) {
         match self.by_text.get_mut(&annotation.text) {
             None => {
                 self.by_text.insert(annotation.text.clone(), annotation);
             }
             Some(known) => {
-                known.pos = if annotation.pos.start > known.pos.start { annotation.pos } else { known.pos };
+                let is_right = annotation.pos.start > known.pos.start;
+                if is_right != known.is_merged() {
+                    known.pos = annotation.pos;
+                }
+                known.occurrences += annotation.occurrences;
                 if let (Some(a), Some(b)) = (&mut known.monotonicity, annotation.monotonicity) {
                     a.mint = a.mint.min(b.mint);
                     a.maxt = a.maxt.max(b.maxt);
@@ -146,12 +163,12 @@ impl Annotations {
 
     fn warning(&mut self, pos: Pos, text: String) {
         let text = format!("PromQL warning: {text}");
-        self.add(Annotation { severity: Severity::Warning, text, pos, monotonicity: None });
+        self.add(Annotation { severity: Severity::Warning, text, pos, monotonicity: None, occurrences: 0 });
     }
 
     fn info(&mut self, pos: Pos, text: String) {
         let text = format!("PromQL info: {text}");
-        self.add(Annotation { severity: Severity::Info, text, pos, monotonicity: None });
+        self.add(Annotation { severity: Severity::Info, text, pos, monotonicity: None, occurrences: 0 });
     }
 
     /// A quantile outside of [0, 1].
@@ -199,13 +216,11 @@ impl Annotations {
         );
     }
 
-    /// An operator that floats do not have.
-    pub(crate) fn incompatible_floats(&mut self, pos: Pos, operator: &str) {
-        let quoted = go_quote(operator);
-        self.info(
-            pos,
-            format!("incompatible sample types encountered for binary operator {quoted}: float {operator} float"),
-        );
+    /// Samples whose start timestamp lies before the sample before, of which it does not know; `count` times.
+    pub(crate) fn start_time_overlap(&mut self, pos: Pos, metric_name: &str, count: u64) {
+        let text = "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric";
+        let text = format!("{text} {}", go_quote(metric_name));
+        self.add(Annotation { severity: Severity::Warning, text, pos, monotonicity: None, occurrences: count });
     }
 
     /// A classic histogram whose buckets had to be made monotonic.
@@ -222,7 +237,7 @@ impl Annotations {
                     https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
         let monotonicity = Some(Monotonicity { mint: at, maxt: at, bucket_min, bucket_max, diff_max, count: 1 });
         let text = for_metric(text.to_owned(), metric_name);
-        self.add(Annotation { severity: Severity::Info, text, pos, monotonicity });
+        self.add(Annotation { severity: Severity::Info, text, pos, monotonicity, occurrences: 0 });
     }
 }
 
@@ -254,11 +269,20 @@ mod tests {
     }
 
     #[test]
+    fn overlapping_start_times_are_counted_where_the_first_was_seen() {
+        let mut all = Annotations::default();
+        all.start_time_overlap(Pos { start: 3, end: 4 }, "x", 1);
+        all.start_time_overlap(Pos { start: 8, end: 9 }, "x", 2);
+        let text = all.render(Severity::Warning, "abcd + efgh", 10).remove(0);
+        assert!(text.ends_with(r#""x" (3 occurrences) (1:4)"#), "{text}");
+    }
+
+    #[test]
     fn monotonicity_is_told_over_all_samples() {
         let mut all = Annotations::default();
         all.forced_monotonicity(Pos { start: 3, end: 4 }, "", 60_000, 1.0, 2.0, 0.5);
-        all.forced_monotonicity(Pos { start: 3, end: 4 }, "", 0, 0.5, 1.0, 12.25);
-        let text = all.render(Severity::Info, "abcd", 10).remove(0);
+        all.forced_monotonicity(Pos { start: 8, end: 9 }, "", 0, 0.5, 1.0, 12.25);
+        let text = all.render(Severity::Info, "abcd + efgh", 10).remove(0);
         assert!(
             text.ends_with(
                 ", from buckets 0.5 to 2, with a max diff of 12, over 2 samples from 1970-01-01T00:00:00Z to \

@@ -2,6 +2,9 @@
 //!
 //! Source: Prometheus `VectorBinop`, `VectorAnd`, `VectorOr`, `VectorUnless`, `resultMetric` of `promql/engine.go`.
 
+mod fill;
+
+use fill::{Fills, Pair};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use model::{Labels, LabelsBuilder};
@@ -9,7 +12,9 @@ use model::{Labels, LabelsBuilder};
 use super::aggregate::Grouper;
 use super::annotations::Annotations;
 use super::column::{ABSENT, any_present, is_absent};
+use super::elements::{self, Element, Operand};
 use super::error::QueryError;
+use super::hists::Hists;
 use super::limits::{Budget, Ticker};
 use super::math::{self, Keep, binary_columns};
 use super::node::{BinaryNode, Groups};
@@ -73,6 +78,7 @@ fn presence(rows: &[Row], groups: &[usize], n: usize) -> HashMap<usize, Vec<bool
     for (row, group) in rows.iter().zip(groups) {
         let steps = present.entry(*group).or_insert_with(|| vec![false; n]);
         steps.iter_mut().zip(&row.values).for_each(|(s, v)| *s |= !is_absent(*v));
+        row.hists.iter().for_each(|(i, _)| steps[i] = true);
     }
     present
 }
@@ -89,9 +95,10 @@ fn filter(rows: Vec<Row>, groups: &[usize], present: &HashMap<usize, Vec<bool>>,
                     for (v, s) in row.values.iter_mut().zip(steps) {
                         *v = if *s == wanted { *v } else { ABSENT };
                     }
+                    row.hists.retain(|i| steps[i] == wanted);
                 }
             }
-            any_present(&row.values).then_some(row)
+            row.view().any().then_some(row)
         })
         .collect()
 }
@@ -101,6 +108,7 @@ struct Sides {
     many: Vec<Row>,
     many_groups: Vec<usize>,
     one: Vec<Row>,
+    one_groups: Vec<usize>,
     /// Rows of the one side by group.
     one_of: HashMap<usize, Vec<usize>>,
     swapped: bool,
@@ -114,7 +122,7 @@ impl Sides {
         for (at, group) in one_groups.iter().enumerate() {
             one_of.entry(*group).or_default().push(at);
         }
-        Sides { many, many_groups, one, one_of, swapped }
+        Sides { many, many_groups, one, one_groups, one_of, swapped }
     }
 
     /// An error where the one side has two of a group at one step, and the many side has anything there. Named are the first two
@@ -125,13 +133,14 @@ impl Sides {
             return Ok(());
         }
         let labels = |at: usize| &self.one[at].key.labels;
+        let is_filled = node.matching.fill_left.is_some() || node.matching.fill_right.is_some();
         for i in 0..node.grid.count {
-            if !self.many.iter().any(|row| !is_absent(row.values[i])) {
+            if !is_filled && !self.many.iter().any(|row| row.view().has(i)) {
                 continue;
             }
             let pairs = crowded.iter().filter_map(|rows| {
                 let mut present: Vec<&Labels> =
-                    rows.iter().filter(|at| !is_absent(self.one[**at].values[i])).map(|at| labels(*at)).collect();
+                    rows.iter().filter(|at| self.one[**at].view().has(i)).map(|at| labels(*at)).collect();
                 present.sort_unstable();
                 Some((*present.first()?, *present.get(1)?))
             });
@@ -145,6 +154,11 @@ impl Sides {
             }
         }
         Ok(())
+    }
+
+    /// The rows of the one side in a group.
+    fn ones(&self, group: usize) -> &[usize] {
+        self.one_of.get(&group).map_or(&[], Vec::as_slice)
     }
 
     fn operate(&self, node: &BinaryNode, join: &mut Join<'_>) -> Result<Vec<Row>, QueryError> {
@@ -162,33 +176,69 @@ impl Sides {
         let mut out = Vec::new();
         let mut made = 0;
         let mut column = vec![ABSENT; node.grid.count];
-        for (many, group) in self.many.iter().zip(&self.many_groups) {
-            let Some(ones) = self.one_of.get(group) else { continue };
-            let is_crowded = crowd[group] > 1 || ones.len() > 1;
-            for one in ones.iter().map(|at| &self.one[*at]) {
-                join.ticker.tick(node.grid.count)?;
-                if math::is_trim(node.op) {
-                    if many.values.iter().zip(&one.values).any(|(a, b)| !is_absent(*a) && !is_absent(*b)) {
-                        join.annotations.incompatible_floats(node.pos, node.op.as_str());
-                    }
-                    continue;
-                }
-                let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
+        let fills = Fills::of(self, node);
+        for Pair { many, one, group } in fills.pairs(self) {
+            join.ticker.tick(node.grid.count)?;
+            let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
+            let is_crowded = crowd.get(&group).is_some_and(|n| *n > 1) || self.ones(group).len() > 1;
+            let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
+            let mut hists = Hists::default();
+            if lhs.hists.is_empty() && rhs.hists.is_empty() && !math::is_trim(node.op) {
                 if is_crowded {
-                    matches.note(*group, &labels, &many.values, &one.values)?;
+                    let both = many.values.iter().zip(&one.values);
+                    matches.note(group, &labels, both.map(|(a, b)| !is_absent(*a) && !is_absent(*b)))?;
                 }
-                let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
                 binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
-                if any_present(&column) {
-                    made += node.grid.count;
-                    join.budget.glance(made)?;
-                    let key = Key { labels, drop_name: node.return_bool && join.delayed };
-                    out.push(Row { key, values: column.as_slice().into() });
-                }
+            } else {
+                let met = mixed_columns(node, keep, (lhs, rhs), (&mut column, &mut hists), join.annotations);
+                matches.note(group, &labels, met.into_iter())?;
+            }
+            if any_present(&column) || !hists.is_empty() {
+                made += node.grid.count + hists.weight();
+                join.budget.glance(made)?;
+                let key = Key { labels, drop_name: node.return_bool && join.delayed };
+                out.push(Row { key, values: column.as_slice().into(), hists });
             }
         }
         Ok(out)
     }
+}
+
+fn operand(row: &Row, i: usize) -> Operand<'_> {
+    row.hists.get(i).map_or(Operand::Float(row.values[i]), Operand::Histogram)
+}
+
+/// An operator between rows of which one has histograms, step by step; returns at which steps the operands went together.
+fn mixed_columns(
+    node: &BinaryNode,
+    keep: Keep,
+    (lhs, rhs): (&Row, &Row),
+    (column, hists): (&mut [f64], &mut Hists),
+    annotations: &mut Annotations,
+) -> Vec<bool> {
+    let n = column.len();
+    binary_columns(node.op, keep, &lhs.values, &rhs.values, column);
+    let is_float = |row: &Row, i: usize| !is_absent(row.values[i]);
+    let is_trim = math::is_trim(node.op);
+    let mut met: Vec<bool> = (0..n).map(|i| is_float(lhs, i) && is_float(rhs, i)).collect();
+    if is_trim && met.contains(&true) {
+        annotations.incompatible_types(node.pos, "float", node.op.as_str(), "float");
+        met.fill(false);
+    }
+    for i in 0..n {
+        if !(lhs.view().has(i) && rhs.view().has(i)) || (is_float(lhs, i) && is_float(rhs, i)) {
+            continue;
+        }
+        let (a, b) = (operand(lhs, i), operand(rhs, i));
+        let element = elements::combine(node.op, a, b, node.pos, annotations);
+        met[i] = !matches!(element, Element::Mismatch);
+        match elements::keep(element, keep) {
+            Some(Element::Float(v)) => column[i] = v,
+            Some(Element::Histogram(h)) => hists.set(i, n, h),
+            Some(Element::Mismatch | Element::Unequal) | None => {}
+        }
+    }
+    met
 }
 
 /// Which steps of which results were matched already, for groups with several rows.
@@ -198,9 +248,8 @@ struct Matches {
 }
 
 impl Matches {
-    fn note(&mut self, group: usize, labels: &Labels, a: &[f64], b: &[f64]) -> Result<(), QueryError> {
+    fn note(&mut self, group: usize, labels: &Labels, matched: impl Iterator<Item = bool>) -> Result<(), QueryError> {
         let key = (group, (!self.one_to_one).then(|| labels.clone()));
-        let matched = a.iter().zip(b).map(|(a, b)| !is_absent(*a) && !is_absent(*b));
         match self.taken.entry(key) {
             Entry::Vacant(entry) => {
                 entry.insert(matched.collect());

@@ -8,27 +8,18 @@ use super::format::go_g;
 /// A part of the language that this version parses and does not evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
-    /// Native histogram samples.
-    NativeHistograms,
-    /// `anchored` and `smoothed`.
-    ExtendedRangeSelectors,
-    /// `fill`, `fill_left`, `fill_right`.
-    FillModifiers,
-    /// `info()`.
-    Info,
-    /// `start_timestamp()`.
-    StartTimestamps,
+    /// `anchored` and `smoothed` of native histograms.
+    ExtendedHistograms,
+    /// Start timestamps of native histograms.
+    HistogramStarts,
 }
 
 impl Feature {
     /// In words.
     pub fn as_str(self) -> &'static str {
         match self {
-            Feature::NativeHistograms => "native histograms",
-            Feature::ExtendedRangeSelectors => "extended range selectors (anchored, smoothed)",
-            Feature::FillModifiers => "fill modifiers",
-            Feature::Info => "info()",
-            Feature::StartTimestamps => "start timestamps",
+            Feature::HistogramStarts => "start timestamps of native histograms",
+            Feature::ExtendedHistograms => "extended range selectors of native histograms",
         }
     }
 }
@@ -75,6 +66,18 @@ pub enum QueryError {
     /// More samples than the query may hold.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// More series than the query may read.
+    #[error("query processing would load too many series into memory in query execution")]
+    TooManySeries,
+    /// More bytes of chunks than the query may read.
+    #[error("query processing would load too many bytes into memory in query execution")]
+    TooManyBytes,
+    /// More steps than a range query may have.
+    #[error(
+        "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+        with_commas(*.0)
+    )]
+    TooManySteps(u64),
     /// The caller gave up.
     #[error("query was canceled in expression evaluation")]
     Canceled,
@@ -146,6 +149,34 @@ pub enum QueryError {
         /// What was given.
         value: f64,
     },
+    /// `deriv(x[5m] smoothed)`
+    #[error("{modifier} modifier can only be used with: {functions} - not with {function}")]
+    EdgesNotAllowed {
+        /// `anchored` or `smoothed`.
+        modifier: &'static str,
+        /// Those that allow it.
+        functions: String,
+        /// The one that does not.
+        function: &'static str,
+    },
+    /// Two series tell of the same target with the same name at the same time.
+    #[error("found duplicate series for info metric: existing {existing} @ {existing_at}, new {new} @ {new_at}")]
+    DuplicateInfo {
+        /// One of them.
+        existing: Labels,
+        /// When its sample was taken.
+        existing_at: TimestampMs,
+        /// Another.
+        new: Labels,
+        /// When its sample was taken.
+        new_at: TimestampMs,
+    },
+    /// Two info series give one label different values.
+    #[error("conflicting label: {0}")]
+    ConflictingInfoLabel(String),
+    /// An info series that has histograms.
+    #[error("this should be an info metric, with float samples: {0}")]
+    InfoHistogram(Labels),
     /// Parsed, and not evaluated by this version.
     #[error("not supported by this version: {}", .0.as_str())]
     Unsupported(Feature),
@@ -163,6 +194,19 @@ pub enum QueryError {
         #[source]
         source: chunkenc::DecodeError,
     },
+}
+
+/// `11,000`
+fn with_commas(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 impl QueryError {

@@ -1,13 +1,16 @@
 //! What remains when storage has answered: the tree over the pipelines' results, from the leaves to the root.
 
+mod info;
 mod scalar;
+
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use model::{Labels, TimestampMs};
 
 use super::annotations::Annotations;
 use super::binary::{self, Join};
-use super::column::{ABSENT, Grid, any_present, count_present};
+use super::column::{ABSENT, Grid};
 use super::decode::Decoded;
 use super::error::QueryError;
 use super::limits::{QueryStats, Ticker};
@@ -89,15 +92,16 @@ impl<'a> Evaluator<'a> {
                 plan.budget.hold(grid.count)?;
                 self.load.peak = self.load.peak.max(grid.count as u64);
                 let values = (0..grid.count).map(|i| number.at(i)).collect();
-                let points = Points::on_grid(grid, values);
+                let points = Points::on_grid(grid, values, Vec::new());
                 Ok(Value::Matrix(vec![RangeSeries { labels: Labels::empty(), points }]))
             }
             Root::Points(pipeline) => {
                 self.load = self.pipeline_loads[*pipeline];
                 let Some(Made::Points(series)) = self.made[*pipeline].take() else { return Ok(Value::Matrix(vec![])) };
-                let series = series.into_iter();
-                let series =
-                    series.map(|(labels, ts, values)| RangeSeries { labels, points: Points::listed(ts, values) });
+                let series = series.into_iter().map(|row| {
+                    let (ts, values) = row.floats;
+                    RangeSeries { labels: row.labels, points: Points::listed(ts, values, row.hists) }
+                });
                 Ok(Value::Matrix(by_labels(series.collect())))
             }
             Root::Subquery { node, grid } => {
@@ -112,8 +116,11 @@ impl<'a> Evaluator<'a> {
                 let rows = self.final_rows(node)?;
                 let mut samples: Vec<VectorSample> = rows
                     .into_iter()
-                    .filter(|row| any_present(&row.values))
-                    .map(|row| VectorSample { labels: row.key.labels, value: row.values[0] })
+                    .filter(|row| row.view().any())
+                    .map(|row| match row.hists.get(0).cloned() {
+                        Some(h) => VectorSample { labels: row.key.labels, value: 0.0, histogram: Some(h) },
+                        None => VectorSample { labels: row.key.labels, value: row.values[0], histogram: None },
+                    })
                     .collect();
                 if !ordered {
                     samples.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -154,7 +161,7 @@ impl<'a> Evaluator<'a> {
                 self.plan.budget.glance_columns(*n)?;
                 let number = numbers(&scalar);
                 let values = (0..*n).map(|i| number.at(i)).collect();
-                let rows = vec![Row { key: Key::new(Labels::empty()), values }];
+                let rows = vec![Row::of_floats(Key::new(Labels::empty()), values)];
                 self.plan.budget.hold(held_by(&rows))?;
                 self.load = Load::stepwise(&[Load::numbers(*n)], Count::of_rows(&rows));
                 Ok(rows)
@@ -169,9 +176,15 @@ impl<'a> Evaluator<'a> {
                 let rows = self.rows(&node.input)?;
                 self.histogram(node, rows)
             }
+            Node::Info(node) => {
+                let rows = self.rows(&node.input)?;
+                let base = self.load;
+                let infos = self.pipeline_rows(node.pipeline)?;
+                self.info(node, base, rows, infos)
+            }
             Node::Sort { input, by, descending } => {
                 let mut rows = self.rows(input)?;
-                rows.retain(|row| any_present(&row.values));
+                rows.retain(|row| row.view().any());
                 // Storage gives Prometheus series in order of labels, and its sorting leaves few equals as they were.
                 rows.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
                 sort::sort(&mut rows, by, *descending);
@@ -210,7 +223,7 @@ impl<'a> Evaluator<'a> {
         let Some(Made::Raw(series)) = self.made[pipeline].take() else { return Ok(Vec::new()) };
         let source = match source {
             Source::Window(call) => Source::Window(self.resolve_call(call)?),
-            Source::Instant { .. } | Source::Timestamp { .. } => source.clone(),
+            other => other.clone(),
         };
         let counts = &plan.planned.pipelines[pipeline];
         let range = plan.planned.leaves[counts.leaf].range;
@@ -220,12 +233,13 @@ impl<'a> Evaluator<'a> {
         let mut rows = Vec::new();
         let mut count = Count::default();
         for one in series {
-            self.stats.samples_decoded += decoded.fill(&one, range, &mut self.ticker)? as u64;
-            let mut work = Work { key: Key::new(one.labels), column: Vec::new(), other: Vec::new() };
-            let run = Run { source: &source, grid, unique };
+            self.stats.samples_decoded += decoded.fill(&one, range, counts.stats_only, &mut self.ticker)? as u64;
+            let mut work = Work::new(Key::new(one.labels));
+            let run = Run { source: &source, grid, unique, stats_only: counts.stats_only };
             let mut env = Env {
                 delayed,
                 type_and_unit_labels: plan.params.options.type_and_unit_labels,
+                start_timestamps: plan.params.options.start_timestamps,
                 annotations: &mut self.annotations,
                 ticker: &mut self.ticker,
                 buffers: &mut self.buffers,
@@ -237,11 +251,11 @@ impl<'a> Evaluator<'a> {
             self.stats.samples_read += looked.read;
             count.add(looked.out);
             if any {
-                plan.budget.hold(count_present(&work.column))?;
+                plan.budget.hold(work.view().weight())?;
                 if !delayed {
                     work.key.settle();
                 }
-                rows.push(Row { key: work.key, values: work.column.into() });
+                rows.push(Row { key: work.key, values: work.column.into(), hists: work.hists });
             }
         }
         self.load = Load::source(&source, count, grid.count);
@@ -255,15 +269,17 @@ impl<'a> Evaluator<'a> {
         let mut window = 0;
         let delayed = self.delayed();
         let mut out = Vec::with_capacity(rows.len());
-        let mut work = Work { key: Key::new(Labels::empty()), column: Vec::new(), other: Vec::new() };
+        let mut work = Work::new(Key::new(Labels::empty()));
         self.plan.budget.glance_columns(step.grid.count)?;
         for row in rows {
-            let before = count_present(&row.values);
+            let before = row.view().weight();
             work.key = row.key;
             work.column = row.values.into();
+            work.hists = row.hists;
             let mut env = Env {
                 delayed,
                 type_and_unit_labels: self.plan.params.options.type_and_unit_labels,
+                start_timestamps: self.plan.params.options.start_timestamps,
                 annotations: &mut self.annotations,
                 ticker: &mut self.ticker,
                 buffers: &mut self.buffers,
@@ -277,8 +293,8 @@ impl<'a> Evaluator<'a> {
                 if !delayed {
                     key.settle();
                 }
-                self.plan.budget.hold(count_present(&work.column))?;
-                out.push(Row { key, values: work.column.as_slice().into() });
+                self.plan.budget.hold(work.view().weight())?;
+                out.push(Row { key, values: work.column.as_slice().into(), hists: std::mem::take(&mut work.hists) });
             }
         }
         match step.unique {
@@ -294,10 +310,12 @@ impl<'a> Evaluator<'a> {
     fn reduce(&mut self, rows: Vec<Row>, spec: &SinkSpec, grid: Grid) -> Result<Vec<Row>, QueryError> {
         let load = self.load;
         let spec = match spec {
-            SinkSpec::Aggregate { op, groups, param } => {
-                SinkSpec::Aggregate { op: *op, groups: groups.clone(), param: self.resolve(param)? }
+            SinkSpec::Aggregate { op, groups, param, pos } => {
+                SinkSpec::Aggregate { op: *op, groups: groups.clone(), param: self.resolve(param)?, pos: *pos }
             }
-            SinkSpec::TopK { op, groups, k } => SinkSpec::TopK { op: *op, groups: groups.clone(), k: self.resolve(k)? },
+            SinkSpec::TopK { op, groups, k, pos } => {
+                SinkSpec::TopK { op: *op, groups: groups.clone(), k: self.resolve(k)?, pos: *pos }
+            }
             other => other.clone(),
         };
         let delayed = self.delayed();
@@ -305,10 +323,10 @@ impl<'a> Evaluator<'a> {
         let budget = &self.plan.budget;
         for row in rows {
             self.ticker.tick(grid.count)?;
-            sink.add(&row.key, &row.values, delayed, budget)?;
-            budget.release(count_present(&row.values));
+            sink.add(&row.key, row.view(), delayed, budget)?;
+            budget.release(row.view().weight());
         }
-        match sink.finish(&spec, budget)? {
+        match sink.finish(&spec, budget, &mut self.annotations)? {
             Made::Rows(rows) => {
                 self.load = load.sink(&spec, Count::of_rows(&rows), grid.count);
                 Ok(rows)
@@ -354,7 +372,8 @@ impl<'a> Evaluator<'a> {
         self.ticker.tick(rows.len() * node.grid.count)?;
         let held = held_by(&rows);
         let delayed = self.delayed();
-        let rows = histogram::evaluate(&function, rows, node.grid, delayed, node.pos, &mut self.annotations);
+        let call = histogram::Call { node, function: &function, delayed };
+        let rows = call.evaluate(rows, &mut self.annotations);
         self.plan.budget.release(held);
         self.plan.budget.hold(held_by(&rows))?;
         self.load = Load::stepwise(&loads, Count::of_rows(&rows));
@@ -444,8 +463,10 @@ fn by_labels(mut series: Vec<RangeSeries>) -> Vec<RangeSeries> {
 }
 
 fn matrix(rows: Vec<Row>, grid: Grid) -> Vec<RangeSeries> {
-    let rows = rows.into_iter().filter(|row| any_present(&row.values));
-    by_labels(
-        rows.map(|row| RangeSeries { labels: row.key.labels, points: Points::on_grid(grid, row.values) }).collect(),
-    )
+    let rows = rows.into_iter().filter(|row| row.view().any());
+    let series = rows.map(|row| {
+        let hists = row.hists.iter().map(|(i, h)| (grid.at(i), Arc::clone(h))).collect();
+        RangeSeries { labels: row.key.labels, points: Points::on_grid(grid, row.values, hists) }
+    });
+    by_labels(series.collect())
 }

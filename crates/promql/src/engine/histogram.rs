@@ -1,14 +1,19 @@
-//! Functions of classic histograms: series whose label `le` is the upper bound of a bucket.
+//! Functions of histograms. Here are those of classic ones: series whose label `le` is the upper bound of a bucket.
 //!
-//! Source: Prometheus `BucketQuantile` and `BucketFraction` of `promql/quantile.go`. Native histograms are not here yet.
+//! Source: Prometheus `BucketQuantile` and `BucketFraction` of `promql/quantile.go`.
+
+mod native;
 
 use hashbrown::HashMap;
 use model::{Labels, LabelsBuilder};
 
+pub(crate) use native::HistogramStat;
+
 use super::annotations::Annotations;
-use super::column::{ABSENT, Grid, NORMAL_NAN, is_absent};
+use super::column::{ABSENT, Grid, NORMAL_NAN, any_present, is_absent};
 use super::format::go_f;
-use super::node::{HistogramFn, Scalar};
+use super::hists::Hists;
+use super::node::{HistogramFn, HistogramNode, Scalar};
 use super::row::{Key, Row};
 use super::window::Number;
 use crate::ast::Pos;
@@ -30,13 +35,28 @@ struct Histogram {
     key: Key,
     /// Upper bounds and rows, ordered by bound.
     buckets: Vec<(f64, Box<[f64]>)>,
+    /// Native histograms of one series.
+    native: Hists,
 }
 
-/// Puts the rows of each histogram together.
+impl Histogram {
+    fn new(key: Key) -> Histogram {
+        Histogram { key, buckets: Vec::new(), native: Hists::default() }
+    }
+}
+
+/// Puts the rows of each classic histogram together, and gives each row with native ones its own.
 fn group(rows: Vec<Row>, delayed: bool, pos: Pos, annotations: &mut Annotations) -> Vec<Histogram> {
     let mut index: HashMap<Labels, usize> = HashMap::new();
     let mut histograms: Vec<Histogram> = Vec::new();
+    let mut natives: Vec<Histogram> = Vec::new();
     for row in rows {
+        if !row.hists.is_empty() {
+            natives.push(Histogram { native: row.hists, ..Histogram::new(row.key.clone()) });
+            if !any_present(&row.values) {
+                continue;
+            }
+        }
         let le = row.key.labels.get(BUCKET_LABEL).unwrap_or("");
         let Ok(bound) = crate::numbers::parse_float(le) else {
             let name = if delayed { row.key.labels.metric_name().unwrap_or("") } else { "" };
@@ -45,7 +65,7 @@ fn group(rows: Vec<Row>, delayed: bool, pos: Pos, annotations: &mut Annotations)
         };
         let labels = row.key.labels.without(&[BUCKET_LABEL]);
         let at = *index.entry(labels).or_insert_with_key(|labels| {
-            histograms.push(Histogram { key: Key::new(labels.clone()), buckets: Vec::new() });
+            histograms.push(Histogram::new(Key::new(labels.clone())));
             histograms.len() - 1
         });
         histograms[at].buckets.push((bound, row.values));
@@ -53,52 +73,132 @@ fn group(rows: Vec<Row>, delayed: bool, pos: Pos, annotations: &mut Annotations)
     for histogram in &mut histograms {
         histogram.buckets.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal));
     }
+    for native in &mut natives {
+        if let Some(at) = index.get(&native.key.labels) {
+            exclude_both(&mut histograms[*at], native, delayed, pos, annotations);
+        }
+    }
+    histograms.extend(natives);
     histograms
 }
 
-/// Evaluates `function` over the rows of its vector.
-pub(crate) fn evaluate(
-    function: &HistogramFn,
-    rows: Vec<Row>,
-    grid: Grid,
+/// Where there are a classic and a native histogram of the same labels, neither counts.
+fn exclude_both(
+    classic: &mut Histogram,
+    native: &mut Histogram,
     delayed: bool,
     pos: Pos,
     annotations: &mut Annotations,
-) -> Vec<Row> {
-    match function {
-        HistogramFn::Quantile(q, q_pos) => warn_of(q, grid, *q_pos, annotations),
-        HistogramFn::Quantiles(_, qs) => qs.iter().for_each(|(q, q_pos)| warn_of(q, grid, *q_pos, annotations)),
-        HistogramFn::Fraction(..) => {}
+) {
+    let has_classic = |i: usize| classic.buckets.iter().any(|(_, column)| !is_absent(column[i]));
+    let both: Vec<usize> = native.native.iter().map(|(i, _)| i).filter(|i| has_classic(*i)).collect();
+    if both.is_empty() {
+        return;
     }
-    let histograms = group(rows, delayed, pos, annotations);
-    let mut out = Vec::new();
-    for histogram in &histograms {
-        match function {
-            HistogramFn::Quantile(q, _) => {
-                let values = quantile_column(histogram, q, grid, delayed, pos, annotations);
-                out.push(dropped(histogram.key.labels.clone(), values));
-            }
-            HistogramFn::Quantiles(label, qs) => {
-                for (q, _) in qs {
-                    let values = quantile_column(histogram, q, grid, delayed, pos, annotations);
-                    out.extend(by_quantile(histogram, label, q, &values));
+    let name = if delayed { native.key.labels.metric_name().unwrap_or("") } else { "" };
+    annotations.mixed_classic_native(pos, name);
+    for (_, column) in &mut classic.buckets {
+        both.iter().for_each(|i| column[*i] = ABSENT);
+    }
+    native.native.retain(|i| !both.contains(&i));
+}
+
+/// A function with its numbers, which are known.
+pub(crate) struct Call<'a> {
+    pub(crate) node: &'a HistogramNode,
+    pub(crate) function: &'a HistogramFn,
+    pub(crate) delayed: bool,
+}
+
+impl Call<'_> {
+    /// Evaluates the function over the rows of its vector.
+    pub(crate) fn evaluate(&self, rows: Vec<Row>, annotations: &mut Annotations) -> Vec<Row> {
+        let grid = self.node.grid;
+        match self.function {
+            HistogramFn::Quantile(q, q_pos) => warn_of(q, grid, *q_pos, annotations),
+            HistogramFn::Quantiles(_, qs) => qs.iter().for_each(|(q, q_pos)| warn_of(q, grid, *q_pos, annotations)),
+            HistogramFn::Fraction(..) => {}
+        }
+        let histograms = group(rows, self.delayed, self.node.pos, annotations);
+        let mut out = Vec::new();
+        for histogram in &histograms {
+            match self.function {
+                HistogramFn::Quantile(q, _) => {
+                    let values = self.quantiles(histogram, q, annotations);
+                    out.push(dropped(histogram.key.labels.clone(), values));
+                }
+                HistogramFn::Quantiles(label, qs) => {
+                    for (q, _) in qs {
+                        let values = self.quantiles(histogram, q, annotations);
+                        out.extend(by_quantile(histogram, label, q, &values));
+                    }
+                }
+                HistogramFn::Fraction(lower, upper) => {
+                    let values = self.fractions(histogram, numbers(lower), numbers(upper), annotations);
+                    out.push(dropped(histogram.key.labels.clone(), values));
                 }
             }
-            HistogramFn::Fraction(lower, upper) => {
-                let (lower, upper) = (numbers(lower), numbers(upper));
-                let values = each_step(histogram, grid, |i, buckets| fraction(lower.at(i), upper.at(i), buckets));
-                out.push(dropped(histogram.key.labels.clone(), values));
+        }
+        if !self.delayed {
+            out.iter_mut().for_each(|row| row.key.settle());
+        }
+        out
+    }
+
+    fn name<'a>(&self, histogram: &'a Histogram) -> &'a str {
+        if self.delayed { histogram.key.labels.metric_name().unwrap_or("") } else { "" }
+    }
+
+    fn quantiles(&self, histogram: &Histogram, q: &Scalar, annotations: &mut Annotations) -> Box<[f64]> {
+        if !histogram.native.is_empty() {
+            return self.natives(histogram, annotations, |i, h| native::quantile(numbers(q).at(i), h));
+        }
+        let q = numbers(q);
+        let grid = self.node.grid;
+        each_step(histogram, grid, |i, buckets| {
+            let (value, forced) = quantile(q.at(i), buckets);
+            if let Some(Forced { bucket_min, bucket_max, diff_max }) = forced {
+                let (pos, name) = (self.node.pos, self.name(histogram));
+                annotations.forced_monotonicity(pos, name, grid.at(i), bucket_min, bucket_max, diff_max);
+            }
+            value
+        })
+    }
+
+    fn fractions(
+        &self,
+        histogram: &Histogram,
+        lower: Number<'_>,
+        upper: Number<'_>,
+        annotations: &mut Annotations,
+    ) -> Box<[f64]> {
+        if !histogram.native.is_empty() {
+            return self.natives(histogram, annotations, |i, h| native::fraction(lower.at(i), upper.at(i), h));
+        }
+        each_step(histogram, self.node.grid, |i, buckets| fraction(lower.at(i), upper.at(i), buckets))
+    }
+
+    /// Calls `f` with the native histogram of each step that has one.
+    fn natives(
+        &self,
+        histogram: &Histogram,
+        annotations: &mut Annotations,
+        f: impl Fn(usize, &model::FloatHistogram) -> (f64, Option<native::Note>),
+    ) -> Box<[f64]> {
+        let mut values: Box<[f64]> = vec![ABSENT; self.node.grid.count].into();
+        for (i, h) in histogram.native.iter() {
+            let (value, note) = f(i, h);
+            values[i] = value;
+            if let Some(note) = note {
+                note.say(self.node.first_pos, self.name(histogram), annotations);
             }
         }
+        values
     }
-    if !delayed {
-        out.iter_mut().for_each(|row| row.key.settle());
-    }
-    out
 }
 
 fn dropped(labels: Labels, values: Box<[f64]>) -> Row {
-    Row { key: Key { labels, drop_name: true }, values }
+    Row::of_floats(Key { labels, drop_name: true }, values)
 }
 
 fn numbers(scalar: &Scalar) -> Number<'_> {
@@ -152,32 +252,6 @@ fn each_step(histogram: &Histogram, grid: Grid, mut f: impl FnMut(usize, &mut Ve
             if buckets.is_empty() { ABSENT } else { f(i, &mut buckets) }
         })
         .collect()
-}
-
-fn quantile_column(
-    histogram: &Histogram,
-    q: &Scalar,
-    grid: Grid,
-    delayed: bool,
-    pos: Pos,
-    annotations: &mut Annotations,
-) -> Box<[f64]> {
-    let q = numbers(q);
-    each_step(histogram, grid, |i, buckets| {
-        let (value, forced) = quantile(q.at(i), buckets);
-        if let Some(forced) = forced {
-            let name = if delayed { histogram.key.labels.metric_name().unwrap_or("") } else { "" };
-            annotations.forced_monotonicity(
-                pos,
-                name,
-                grid.at(i),
-                forced.bucket_min,
-                forced.bucket_max,
-                forced.diff_max,
-            );
-        }
-        value
-    })
 }
 
 /// What was done to make buckets monotonic.

@@ -78,7 +78,7 @@ fn each(
     out: &mut [f64],
     ticker: &mut Ticker,
     four: impl Fn(Four<'_>) -> Lanes,
-    one: impl Fn(usize, &[i64], &[f64]) -> f64,
+    one: impl Fn(usize, &[i64], &[f64], &mut Ticker) -> Result<f64, QueryError>,
 ) -> Result<(), QueryError> {
     let Samples { ts, values } = call.samples;
     let mut step = 0;
@@ -88,6 +88,7 @@ fn each(
         let rest = step..out.len().min(step + LANES);
         let alike = rest.len() == LANES
             && len > 1
+            && !Ticker::is_long(len)
             && rest.clone().all(|i| {
                 let (lo, hi) = call.windows.at(i);
                 hi - lo == len
@@ -106,8 +107,7 @@ fn each(
             out[rest].copy_from_slice(&four(windows));
             step += LANES;
         } else {
-            ticker.tick(len)?;
-            out[step] = if len == 0 { ABSENT } else { one(step, &ts[lo..hi], &values[lo..hi]) };
+            out[step] = if len == 0 { ABSENT } else { one(step, &ts[lo..hi], &values[lo..hi], ticker)? };
             step += 1;
         }
     }
@@ -119,7 +119,7 @@ pub(crate) fn variance(
     call: &Call<'_>,
     out: &mut [f64],
     ticker: &mut Ticker,
-    one: impl Fn(&[f64]) -> f64,
+    one: impl Fn(&[f64], &mut Ticker) -> Result<f64, QueryError>,
     finish: impl Fn(f64) -> f64,
 ) -> Result<(), QueryError> {
     let four = |windows: Four<'_>| {
@@ -136,7 +136,7 @@ pub(crate) fn variance(
         let aux = aux.total();
         lanes(|l| finish(aux[l] / count))
     };
-    each(call, out, ticker, four, |_, _, values| finish(one(values)))
+    each(call, out, ticker, four, |_, _, values, ticker| one(values, ticker).map(&finish))
 }
 
 /// The least-squares line of each window; `origin` tells the time from which it is measured, `tell` what is wanted of slope and
@@ -146,7 +146,7 @@ pub(crate) fn line(
     out: &mut [f64],
     ticker: &mut Ticker,
     origin: impl Fn(usize, i64) -> i64,
-    one: impl Fn(&[i64], &[f64], i64) -> (f64, f64),
+    one: impl Fn(&[i64], &[f64], i64, &mut Ticker) -> Result<(f64, f64), QueryError>,
     tell: impl Fn(usize, f64, f64) -> f64,
 ) -> Result<(), QueryError> {
     let four = |windows: Four<'_>| {
@@ -179,11 +179,11 @@ pub(crate) fn line(
             tell(windows.step + l, slope, intercept)
         })
     };
-    each(call, out, ticker, four, |i, ts, values| {
+    each(call, out, ticker, four, |i, ts, values, ticker| {
         if values.len() < 2 {
-            return ABSENT;
+            return Ok(ABSENT);
         }
-        let (slope, intercept) = one(ts, values, origin(i, ts[0]));
-        tell(i, slope, intercept)
+        let (slope, intercept) = one(ts, values, origin(i, ts[0]), ticker)?;
+        Ok(tell(i, slope, intercept))
     })
 }

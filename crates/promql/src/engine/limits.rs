@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use storage::Series;
+
 use super::error::QueryError;
 
 /// Bounds of one query.
@@ -10,12 +12,18 @@ use super::error::QueryError;
 pub struct Limits {
     /// Samples held at once: results, intermediate results and the series at hand. Protects the memory of the querier.
     pub samples_max: u64,
+    /// Series that all selectors give together. Protects the memory that labels take.
+    pub series_max: u64,
+    /// Bytes of encoded chunks that all selectors give together. Protects disks and the memory of what must be kept encoded.
+    pub chunk_bytes_max: u64,
+    /// Steps of a range query, not counting the first. Protects against results that nobody can look at.
+    pub steps_max: u64,
 }
 
 impl Default for Limits {
-    /// Prometheus' `--query.max-samples`.
+    /// Prometheus' `--query.max-samples` and its resolution; Prometheus has no bounds on series and bytes.
     fn default() -> Limits {
-        Limits { samples_max: 50_000_000 }
+        Limits { samples_max: 50_000_000, series_max: 10_000_000, chunk_bytes_max: 64 << 30, steps_max: 11_000 }
     }
 }
 
@@ -25,22 +33,35 @@ const TIMED_OUT: u8 = 2;
 
 /// Stops a query from outside; clones stop the same query. It is looked at at least every 100,000 samples.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicU8>);
+pub struct Interrupt(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    state: AtomicU8,
+    /// How often it was looked at.
+    #[cfg(test)]
+    looks: AtomicU64,
+    /// The look that finds the query canceled; 0: none does.
+    #[cfg(test)]
+    cancel_at: AtomicU64,
+}
 
 impl Interrupt {
     /// The caller gave up.
     pub fn cancel(&self) {
-        self.0.store(CANCELED, Ordering::Relaxed);
+        self.0.state.store(CANCELED, Ordering::Relaxed);
     }
 
     /// The deadline passed.
     pub fn time_out(&self) {
-        self.0.store(TIMED_OUT, Ordering::Relaxed);
+        self.0.state.store(TIMED_OUT, Ordering::Relaxed);
     }
 
     /// An error where the query was stopped.
     pub fn check(&self) -> Result<(), QueryError> {
-        match self.0.load(Ordering::Relaxed) {
+        #[cfg(test)]
+        self.count_look();
+        match self.0.state.load(Ordering::Relaxed) {
             RUNNING => Ok(()),
             CANCELED => Err(QueryError::Canceled),
             _ => Err(QueryError::TimedOut),
@@ -48,17 +69,51 @@ impl Interrupt {
     }
 }
 
-/// Samples held by all threads of a query.
+#[cfg(test)]
+impl Interrupt {
+    fn count_look(&self) {
+        let look = self.0.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        if look == self.0.cancel_at.load(Ordering::Relaxed) {
+            self.cancel();
+        }
+    }
+
+    /// How often it was looked at.
+    pub(crate) fn looks(&self) -> u64 {
+        self.0.looks.load(Ordering::Relaxed)
+    }
+
+    /// Cancels the query when it is looked at for the time numbered `look`, from 1.
+    pub(crate) fn cancel_at(&self, look: u64) {
+        self.0.cancel_at.store(look, Ordering::Relaxed);
+    }
+}
+
+/// What all threads of a query use.
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
     peak: AtomicU64,
-    samples_max: u64,
+    series: AtomicU64,
+    chunk_bytes: AtomicU64,
+    limits: Limits,
 }
 
 impl Budget {
     pub(crate) fn new(limits: &Limits) -> Budget {
-        Budget { held: AtomicU64::new(0), peak: AtomicU64::new(0), samples_max: limits.samples_max }
+        let zero = || AtomicU64::new(0);
+        Budget { held: zero(), peak: zero(), series: zero(), chunk_bytes: zero(), limits: *limits }
+    }
+
+    /// Counts a series that storage gave.
+    pub(crate) fn take(&self, series: &Series) -> Result<(), QueryError> {
+        let bytes: usize = series.chunks.iter().map(|chunk| chunk.data.len()).sum();
+        let count = self.series.fetch_add(1, Ordering::Relaxed) + 1;
+        let chunk_bytes = self.chunk_bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if count > self.limits.series_max {
+            return Err(QueryError::TooManySeries);
+        }
+        if chunk_bytes > self.limits.chunk_bytes_max { Err(QueryError::TooManyBytes) } else { Ok(()) }
     }
 
     /// Counts `samples` as held.
@@ -66,19 +121,19 @@ impl Budget {
         let samples = samples as u64;
         let held = self.held.fetch_add(samples, Ordering::Relaxed) + samples;
         self.peak.fetch_max(held, Ordering::Relaxed);
-        if held > self.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+        if held > self.limits.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
     }
 
     /// An error where `samples` more could not be held, which are held for a moment only.
     pub(crate) fn glance(&self, samples: usize) -> Result<(), QueryError> {
         let held = self.held.load(Ordering::Relaxed) + samples as u64;
         self.peak.fetch_max(held, Ordering::Relaxed);
-        if held > self.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+        if held > self.limits.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
     }
 
     /// An error where a column of `steps` values could not be held.
     pub(crate) fn glance_columns(&self, steps: usize) -> Result<(), QueryError> {
-        if steps as u64 > self.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+        if steps as u64 > self.limits.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
     }
 
     /// Counts `samples` as given back.
@@ -91,7 +146,7 @@ impl Budget {
     /// data have equal last digits however the series were spread over threads.
     pub(crate) fn kept_values_max(&self) -> usize {
         const KEPT_VALUES_MAX: u64 = 200_000;
-        usize::try_from(KEPT_VALUES_MAX.min(self.samples_max / 8)).unwrap_or(0)
+        usize::try_from(KEPT_VALUES_MAX.min(self.limits.samples_max / 8)).unwrap_or(0)
     }
 
     pub(crate) fn peak(&self) -> u64 {
@@ -127,8 +182,8 @@ pub(crate) struct Ticker {
     since: usize,
 }
 
-/// Samples between two looks.
-const TICK_SAMPLES: usize = 50_000;
+/// Samples between two looks; with a whole chunk of 65,535 on top that is less than 100,000.
+const TICK_SAMPLES: usize = 30_000;
 
 impl Ticker {
     pub(crate) fn new(interrupt: &Interrupt) -> Ticker {
@@ -144,6 +199,22 @@ impl Ticker {
         }
         self.since = 0;
         self.interrupt.check()
+    }
+
+    /// Calls `f` for part after part of `items`, and looks in between.
+    #[inline]
+    pub(crate) fn each_part<T>(&mut self, items: &[T], mut f: impl FnMut(&[T])) -> Result<(), QueryError> {
+        for part in items.chunks(TICK_SAMPLES) {
+            self.tick(part.len())?;
+            f(part);
+        }
+        Ok(())
+    }
+
+    /// Whether so many samples are too many to go through without a look.
+    #[inline]
+    pub(crate) fn is_long(samples: usize) -> bool {
+        samples > TICK_SAMPLES
     }
 }
 

@@ -3,7 +3,7 @@
 //! Prometheus materialises each node of an expression and counts; this engine mostly does not, so the number is computed from
 //! how many samples went in and came out of each operation. It is exact where windows are equally full.
 
-use super::column::is_absent;
+use super::hists::View;
 use super::node::{MapOp, SinkSpec, Source, Step};
 use super::row::Row;
 use super::sink::held_by;
@@ -22,14 +22,13 @@ pub(crate) struct Count {
 
 impl Count {
     /// Of one column.
-    pub(crate) fn of(column: &[f64], window: u64) -> Count {
-        let points = super::column::count_present(column) as u64;
-        Count { points, last: u64::from(column.last().is_some_and(|v| !is_absent(*v))), window }
+    pub(crate) fn of(column: View<'_>, window: u64) -> Count {
+        Count { points: column.weight() as u64, last: column.last_weight() as u64, window }
     }
 
     /// Of all rows of a node.
     pub(crate) fn of_rows(rows: &[Row]) -> Count {
-        let last = rows.iter().filter(|row| row.values.last().is_some_and(|v| !is_absent(*v))).count() as u64;
+        let last = rows.iter().map(|row| row.view().last_weight()).sum::<usize>() as u64;
         Count { points: held_by(rows) as u64, last, window: 0 }
     }
 
@@ -58,7 +57,11 @@ impl Load {
         let load = Load::done(out, out.points + out.window);
         match source {
             Source::Window(call) => load.with_numbers(call.function.number_count(), n),
-            Source::Instant { .. } | Source::Timestamp { .. } => load,
+            Source::Instant { .. }
+            | Source::Timestamp { .. }
+            | Source::Start { .. }
+            | Source::Smoothed { .. }
+            | Source::Info { .. } => load,
         }
     }
 
@@ -94,15 +97,20 @@ impl Load {
     pub(crate) fn step(self, op: &MapOp, out: Count, n: usize) -> Load {
         let number = Load::numbers(n);
         match op {
-            MapOp::Negate | MapOp::LabelReplace(_) | MapOp::LabelJoin(_) | MapOp::Repeat(_) | MapOp::LimitRatio(_) => {
-                Load::done(out, self.peak)
-            }
+            MapOp::Negate
+            | MapOp::LabelReplace(_)
+            | MapOp::LabelJoin(_)
+            | MapOp::Repeat(_)
+            | MapOp::LimitRatio(_)
+            | MapOp::FloatsOnly => Load::done(out, self.peak),
             MapOp::Subquery { call, .. } => {
                 let load = Load::done(out, self.peak.max(self.held + out.points + out.window));
                 load.with_numbers(call.function.number_count(), n)
             }
-            MapOp::Math(_) | MapOp::Time(_) | MapOp::StepTime | MapOp::NoFloats => Load::stepwise(&[self], out),
-            MapOp::Round(_) | MapOp::Scalar { .. } | MapOp::TrimFloats { .. } => Load::stepwise(&[self, number], out),
+            MapOp::Math(_) | MapOp::Time(_) | MapOp::StepTime | MapOp::HistogramStat(_) | MapOp::Nothing => {
+                Load::stepwise(&[self], out)
+            }
+            MapOp::Round(_) | MapOp::Scalar { .. } => Load::stepwise(&[self, number], out),
             MapOp::Clamp { .. } => Load::stepwise(&[self, number, number], out),
         }
     }
@@ -115,7 +123,7 @@ impl Load {
     /// The sink of a pipeline or node.
     pub(crate) fn sink(self, spec: &SinkSpec, out: Count, n: usize) -> Load {
         match spec {
-            SinkSpec::Collect | SinkSpec::Raw | SinkSpec::Points(_) => self,
+            SinkSpec::Collect | SinkSpec::Raw | SinkSpec::Points(..) => self,
             SinkSpec::Aggregate { op: AggregateOp::Quantile, .. } | SinkSpec::TopK { .. } => {
                 self.aggregate(Load::numbers(n), out)
             }
@@ -125,19 +133,20 @@ impl Load {
     }
 }
 
-/// Whether an operation may remove values of a row.
+/// Whether an operation may remove values of a row that has no histograms.
 pub(crate) fn filters(op: &MapOp) -> bool {
     match op {
-        MapOp::Scalar { op, .. } => super::math::is_comparison(*op),
+        MapOp::Scalar { op, .. } => super::math::is_comparison(*op) || super::math::is_trim(*op),
         MapOp::Clamp { .. } | MapOp::Subquery { .. } | MapOp::Repeat(_) | MapOp::LimitRatio(_) => true,
         MapOp::Negate
         | MapOp::Math(_)
         | MapOp::Round(_)
-        | MapOp::TrimFloats { .. }
         | MapOp::Time(_)
         | MapOp::StepTime
         | MapOp::LabelReplace(_)
         | MapOp::LabelJoin(_)
-        | MapOp::NoFloats => false,
+        | MapOp::HistogramStat(_)
+        | MapOp::Nothing
+        | MapOp::FloatsOnly => false,
     }
 }

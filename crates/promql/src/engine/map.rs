@@ -1,21 +1,56 @@
 //! Operations on one row at a time.
 
+use std::sync::Arc;
+
+use model::{CounterResetHint, FloatHistogram, LabelsBuilder, METRIC_NAME};
+
 use super::column::{ABSENT, Grid, any_present, is_absent, secs};
+use super::elements;
 use super::error::QueryError;
+use super::hists::{Hists, View};
 use super::math::{self, binary_columns};
 use super::node::{LabelJoin, LabelReplace, MapOp, Scalar};
 use super::row::Key;
-use super::source::{self, Env, Looked};
-use super::window::{Number, Samples};
-use model::{LabelsBuilder, METRIC_NAME};
+use super::source::{self, Env, Input, Looked, Out};
+use super::window::{HistSamples, Number, Samples};
 
 /// A row at hand.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) key: Key,
     pub(crate) column: Vec<f64>,
+    pub(crate) hists: Hists,
     /// The column of the next operation.
     pub(crate) other: Vec<f64>,
+}
+
+impl Work {
+    pub(crate) fn new(key: Key) -> Work {
+        Work { key, column: Vec::new(), hists: Hists::default(), other: Vec::new() }
+    }
+
+    /// The values at hand.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { values: &self.column, hists: &self.hists }
+    }
+}
+
+/// A point of a subquery. What is known of a counter reset holds since the sample before, which may be no point.
+fn unhinted(h: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
+    let mut h = Arc::clone(h);
+    if matches!(h.counter_reset_hint, CounterResetHint::Reset | CounterResetHint::NotReset) {
+        Arc::make_mut(&mut h).counter_reset_hint = CounterResetHint::Unknown;
+    }
+    h
+}
+
+/// Multiplies copies of histograms.
+fn scaled(factor: f64) -> impl Fn(usize, &Arc<FloatHistogram>) -> Option<Arc<FloatHistogram>> {
+    move |_, h| {
+        let mut h = FloatHistogram::clone(h);
+        h.mul(factor);
+        Some(Arc::new(h))
+    }
 }
 
 /// Applies `op` to the row, whose steps are `from`; false where nothing is left of it. Only operations that are ready may come.
@@ -32,15 +67,18 @@ pub(crate) fn apply(
     match op {
         MapOp::Negate => {
             math::map(column, |v| -v);
+            work.hists.replace(scaled(-1.0));
             work.key.drop_name = true;
         }
         MapOp::Math(function) => {
             function.apply(column);
+            work.hists.clear();
             work.key.drop_name = true;
         }
         MapOp::Round(to_nearest) => {
             let inverse = numbers(to_nearest);
             each(column, |i, v| math::round(v, 1.0 / inverse.at(i)));
+            work.hists.clear();
             work.key.drop_name = true;
         }
         MapOp::Clamp { min, max } => {
@@ -49,26 +87,31 @@ pub(crate) fn apply(
                 let (min, max) = (min.at(i), max.at(i));
                 if max < min { ABSENT } else { math::go_max(min, math::go_min(max, v)) }
             });
+            work.hists.clear();
             work.key.drop_name = true;
             left = any_present(column);
         }
-        MapOp::Scalar { op, keep, scalar, scalar_first } => {
-            scalar_operator(*op, *keep, numbers(scalar), *scalar_first, column, &mut work.other);
-            work.key.drop_name |= math::is_arithmetic(*op) || *keep == math::Keep::Bool;
-            left = !math::is_comparison(*op) || any_present(column);
-        }
-        MapOp::TrimFloats { op, pos } => {
-            if any_present(column) {
-                env.annotations.incompatible_floats(*pos, op.as_str());
+        MapOp::Scalar { op, keep, scalar, scalar_first, pos } => {
+            if math::is_trim(*op) && any_present(column) {
+                env.annotations.incompatible_types(*pos, "float", op.as_str(), "float");
             }
-            left = false;
+            scalar_operator(*op, *keep, numbers(scalar), *scalar_first, column, &mut work.other);
+            if !work.hists.is_empty() {
+                let operator = elements::ScalarOperator { op: *op, scalar_first: *scalar_first, pos: *pos };
+                operator.apply(numbers(scalar), &mut work.hists, env.annotations);
+            }
+            work.key.drop_name |= math::is_arithmetic(*op) || *keep == math::Keep::Bool;
+            left = math::is_arithmetic(*op) || work.view().any();
         }
         MapOp::Time(function) => {
             math::map(column, |v| function.apply(v));
+            work.hists.clear();
             work.key.drop_name = true;
         }
         MapOp::StepTime => {
             each(column, |i, _| secs(to.at(i)));
+            work.hists.iter().for_each(|(i, _)| column[i] = secs(to.at(i)));
+            work.hists.clear();
             work.key.drop_name = true;
         }
         MapOp::LabelReplace(arguments) => label_replace(arguments, &mut work.key, env.delayed),
@@ -81,8 +124,12 @@ pub(crate) fn apply(
                 ts.push(from.at(i));
                 values.push(*v);
             }
-            let samples = Samples { ts: &ts, values: &values };
-            let result = source::windows(call, samples, to, &mut work.key, &mut work.other, env);
+            let (hist_ts, hists): (Vec<i64>, Vec<_>) =
+                work.hists.iter().map(|(i, h)| (from.at(i), unhinted(h))).unzip();
+            let hists = HistSamples { ts: &hist_ts, hists: &hists };
+            let input = Input { floats: Samples { ts: &ts, values: &values }, hists };
+            let out = Out { column: &mut work.other, hists: &mut work.hists };
+            let result = source::windows(call, input, None, to, &mut work.key, out, env);
             (env.buffers.ts, env.buffers.values) = (ts, values);
             (left, looked) = result?;
             looked = Looked { seen: looked.seen * repeat, read: 0, ..looked };
@@ -91,6 +138,12 @@ pub(crate) fn apply(
         MapOp::Repeat(n) => {
             let v = column.first().copied().unwrap_or(ABSENT);
             column.resize(*n, v);
+            if let Some(h) = work.hists.get(0).cloned() {
+                // What is no longer there is not looked at.
+                column.fill(ABSENT);
+                work.hists.clear();
+                (0..*n).for_each(|i| work.hists.set(i, *n, Arc::clone(&h)));
+            }
         }
         MapOp::LimitRatio(ratio) => {
             if !env.delayed {
@@ -99,9 +152,21 @@ pub(crate) fn apply(
             let at = offset_of(&work.key);
             let ratio = numbers(ratio);
             each(column, |i, v| if is_sampled(ratio.at(i), at) { v } else { ABSENT });
+            work.hists.retain(|i| is_sampled(ratio.at(i), at));
+            left = work.view().any();
+        }
+        MapOp::HistogramStat(stat) => {
+            column.fill(ABSENT);
+            work.hists.iter().for_each(|(i, h)| column[i] = stat.of(h));
+            left = !work.hists.is_empty();
+            work.hists.clear();
+            work.key.drop_name = true;
+        }
+        MapOp::Nothing => left = false,
+        MapOp::FloatsOnly => {
+            work.hists.clear();
             left = any_present(column);
         }
-        MapOp::NoFloats => left = false,
     }
     env.ticker.tick(to.count)?;
     Ok((left, looked))

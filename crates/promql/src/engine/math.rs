@@ -1,5 +1,7 @@
 //! Functions and operators of single values.
 
+pub(crate) use model::kahan;
+
 use super::column::{ABSENT, NORMAL_NAN, is_absent};
 use crate::ast::BinaryOp;
 
@@ -239,19 +241,6 @@ pub(crate) fn binary_columns(op: BinaryOp, keep: Keep, a: &[f64], b: &[f64], out
         BinaryOp::And | BinaryOp::Or | BinaryOp::Unless | BinaryOp::TrimUpper | BinaryOp::TrimLower => {
             out.fill(ABSENT);
         }
-    }
-}
-
-/// Kahan summation in Neumaier's variant. Source: Prometheus `util/kahansum`.
-#[inline(always)]
-pub(crate) fn kahan(inc: f64, sum: f64, c: f64) -> (f64, f64) {
-    let t = sum + inc;
-    if t.is_infinite() {
-        (t, 0.0)
-    } else if sum.abs() >= inc.abs() {
-        (t, c + ((sum - t) + inc))
-    } else {
-        (t, c + ((inc - t) + sum))
     }
 }
 

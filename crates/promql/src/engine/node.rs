@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use model::Labels;
+use model::{Labels, TimeRange};
 use regexp::Regexp;
 
 use super::column::Grid;
+use super::extended::Extension;
+use super::histogram::HistogramStat;
+use super::info::InfoNode;
 use super::math::{Keep, MathFn};
 use super::row::Uniqueness;
 use super::time::TimeFn;
@@ -62,6 +65,12 @@ pub(crate) enum Source {
     Instant { end: WindowEnd, lookback: i64 },
     /// Its timestamp.
     Timestamp { end: WindowEnd, lookback: i64 },
+    /// Its start timestamp.
+    Start { end: WindowEnd, lookback: i64 },
+    /// The value at each step on the line between the samples beside it, at most `lookback` away.
+    Smoothed { end: WindowEnd, lookback: i64 },
+    /// When the newest sample within `range` was taken, in milliseconds; of info series.
+    Info { range: TimeRange, lookback: i64 },
     /// A function of the window of each step.
     Window(WindowCall),
 }
@@ -69,7 +78,11 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn is_ready(&self) -> bool {
         match self {
-            Source::Instant { .. } | Source::Timestamp { .. } => true,
+            Source::Instant { .. }
+            | Source::Timestamp { .. }
+            | Source::Start { .. }
+            | Source::Smoothed { .. }
+            | Source::Info { .. } => true,
             Source::Window(call) => call.is_ready(),
         }
     }
@@ -83,6 +96,8 @@ pub(crate) struct WindowCall {
     pub(crate) numbers: [Scalar; 2],
     /// The first argument, to which annotations point.
     pub(crate) pos: Pos,
+    /// Where samples beside the window count.
+    pub(crate) extension: Option<Extension>,
 }
 
 impl WindowCall {
@@ -103,9 +118,7 @@ pub(crate) enum MapOp {
     /// `clamp(v, min, max)`
     Clamp { min: Scalar, max: Scalar },
     /// `v op s`, or `s op v`.
-    Scalar { op: BinaryOp, keep: Keep, scalar: Scalar, scalar_first: bool },
-    /// A trim operator between floats: removes everything, with an info.
-    TrimFloats { op: BinaryOp, pos: Pos },
+    Scalar { op: BinaryOp, keep: Keep, scalar: Scalar, scalar_first: bool, pos: Pos },
     /// A function of the calendar.
     Time(TimeFn),
     /// `timestamp(v)` of anything but a selector: the time of the step.
@@ -121,8 +134,12 @@ pub(crate) enum MapOp {
     Repeat(usize),
     /// `limit_ratio`
     LimitRatio(Scalar),
-    /// Functions of native histograms: floats have no result.
-    NoFloats,
+    /// A number of each native histogram: floats have no result.
+    HistogramStat(HistogramStat),
+    /// Nothing stays.
+    Nothing,
+    /// Only floats stay.
+    FloatsOnly,
 }
 
 impl MapOp {
@@ -134,13 +151,14 @@ impl MapOp {
             MapOp::Subquery { call, .. } => call.is_ready(),
             MapOp::Negate
             | MapOp::Math(_)
-            | MapOp::TrimFloats { .. }
             | MapOp::Time(_)
             | MapOp::StepTime
             | MapOp::LabelReplace(_)
             | MapOp::LabelJoin(_)
             | MapOp::Repeat(_)
-            | MapOp::NoFloats => true,
+            | MapOp::HistogramStat(_)
+            | MapOp::Nothing
+            | MapOp::FloatsOnly => true,
         }
     }
 }
@@ -188,11 +206,11 @@ pub(crate) enum SinkSpec {
     /// The series themselves are kept: what is made of them is not known yet.
     Raw,
     /// Samples of the window are kept: `x[5m]` as the whole query.
-    Points(WindowSpec),
+    Points(WindowSpec, Option<Extension>),
     /// One row per group.
-    Aggregate { op: AggregateOp, groups: Groups, param: Scalar },
+    Aggregate { op: AggregateOp, groups: Groups, param: Scalar, pos: Pos },
     /// Some rows of each group at each step.
-    TopK { op: AggregateOp, groups: Groups, k: Scalar },
+    TopK { op: AggregateOp, groups: Groups, k: Scalar, pos: Pos },
     /// One row per group and value.
     CountValues { groups: Groups, label: String },
     /// 1 where no row has a value.
@@ -216,6 +234,8 @@ pub(crate) struct Pipeline {
     pub(crate) repeat: u64,
     /// Whether its samples count as seen (within subqueries those of the subquery's points do).
     pub(crate) counts: bool,
+    /// Whether only counts and sums of histograms are looked at.
+    pub(crate) stats_only: bool,
 }
 
 impl Pipeline {
@@ -242,6 +262,8 @@ pub(crate) enum Node {
     Binary(Box<BinaryNode>),
     /// `histogram_quantile`, `histogram_quantiles`, `histogram_fraction`.
     Histogram(Box<HistogramNode>),
+    /// `info(v, {…})`
+    Info(Box<InfoNode>),
     /// `sort` and its kin.
     Sort { input: Box<Node>, by: SortBy, descending: bool },
     /// Evaluates the first for its warnings and errors, gives the second.
@@ -273,17 +295,19 @@ pub(crate) struct BinaryNode {
     pub(crate) pos: Pos,
 }
 
-/// A function of classic histograms.
+/// A function of classic and native histograms.
 #[derive(Clone, Debug)]
 pub(crate) struct HistogramNode {
     pub(crate) function: HistogramFn,
     pub(crate) input: Node,
     pub(crate) grid: Grid,
-    /// The vector, to which annotations point.
+    /// The vector, to which annotations of classic histograms point.
     pub(crate) pos: Pos,
+    /// The first argument, to which those of native histograms point.
+    pub(crate) first_pos: Pos,
 }
 
-/// The functions of classic histograms.
+/// The functions of classic and native histograms.
 #[derive(Clone, Debug)]
 pub(crate) enum HistogramFn {
     /// `histogram_quantile(φ, v)`

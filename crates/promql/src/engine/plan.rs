@@ -1,23 +1,24 @@
 //! From an expression to a plan: which series are wanted, what is done to each, and what joins the rest.
 
+mod binary;
 mod call;
+mod info;
 mod scalar;
 
 use model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher, TimeRange, TimestampMs};
 
 use super::column::Grid;
 use super::duration::QueryTimes;
-use super::error::{Feature, QueryError};
+use super::error::QueryError;
+use super::extended::Extension;
 use super::invariant::{Invariants, unparen};
-use super::math::{self, Keep};
-use super::node::{BinaryNode, Groups, LeafPlan, MapOp, Node, Pipeline, Root, Scalar, SinkSpec, Source, Step, Warning};
+use super::node::{Groups, LeafPlan, MapOp, Node, Pipeline, Root, Scalar, SinkSpec, Source, Step, Warning};
 use super::row::Uniqueness;
 use super::sink::selects_rows;
 use super::window::{WindowEnd, WindowSpec};
 use super::{Leaf, QueryParams};
 use crate::ast::{
-    Aggregate, AggregateOp, AtModifier, Binary, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorMatching,
-    VectorSelector,
+    Aggregate, AggregateOp, AtModifier, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorSelector,
 };
 
 /// A planned query.
@@ -51,6 +52,10 @@ struct Scope {
     repeat: u64,
     /// Whether samples of its selectors count as seen.
     counts: bool,
+    /// Whether it is an argument of a function that looks at counts and sums of histograms only.
+    within_stats: bool,
+    /// Whether something around it needs whole histograms.
+    needs_buckets: bool,
 }
 
 struct Planner<'a> {
@@ -67,6 +72,9 @@ pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryEr
     let (start, end) = (params.start.0, params.end.0);
     let is_instant = params.is_instant();
     let grid = if is_instant { Grid::new(start, start, 1) } else { Grid::new(start, end, params.step.0.max(1)) };
+    if grid.count.saturating_sub(1) as u64 > params.limits.steps_max {
+        return Err(QueryError::TooManySteps(params.limits.steps_max));
+    }
     let mut planner = Planner {
         params,
         times: QueryTimes { start, end, step: if is_instant { 0 } else { params.step.0 } },
@@ -82,7 +90,7 @@ pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryEr
 
 impl Planner<'_> {
     fn root(&mut self, expr: &Expr, grid: Grid, is_instant: bool) -> Result<Root, QueryError> {
-        let scope = Scope { repeat: 1, counts: true };
+        let scope = Scope { repeat: 1, counts: true, within_stats: false, needs_buckets: false };
         let not_for_range = |found| Err(QueryError::NotForRangeQuery { found });
         match (expr.value_type(), &expr.kind) {
             (ValueType::String, ExprKind::String(_)) if !is_instant => not_for_range("string"),
@@ -91,7 +99,8 @@ impl Planner<'_> {
             (ValueType::Matrix, ExprKind::Matrix(matrix)) => {
                 let (end, matchers) = self.selector(&matrix.selector)?;
                 let spec = WindowSpec { range: self.times.positive(&matrix.range)?, end };
-                let leaf = self.leaf(matchers, window_range(grid, spec.end, spec.range));
+                let extension = Extension::new(matrix.selector.edges, self.params.lookback.0);
+                let leaf = self.leaf(matchers, samples_of(grid, spec, extension));
                 let source = Source::Instant { end, lookback: spec.range };
                 let pipeline = Pipeline {
                     leaf,
@@ -99,15 +108,16 @@ impl Planner<'_> {
                     grid,
                     unique: None,
                     steps: Vec::new(),
-                    sink: SinkSpec::Points(spec),
+                    sink: SinkSpec::Points(spec, extension),
                     repeat: 1,
                     counts: true,
+                    stats_only: false,
                 };
                 Ok(Root::Points(self.register(pipeline)))
             }
             (ValueType::Matrix, ExprKind::Subquery(subquery)) => {
                 let (inner, _) = self.subquery_windows(subquery, grid)?;
-                let built = self.vector(&subquery.expr, inner, scope)?;
+                let built = self.vector(&subquery.expr, inner, Scope { needs_buckets: true, ..scope })?;
                 let node = self.close(built);
                 Ok(Root::Subquery { node, grid: inner })
             }
@@ -129,7 +139,7 @@ impl Planner<'_> {
             Node::Pipeline(at) => matches!(self.pipelines[*at].sink, SinkSpec::TopK { .. }),
             Node::Reduce { spec, .. } => matches!(**spec, SinkSpec::TopK { .. }),
             Node::Map { input, .. } | Node::Also(_, input) => self.is_ordered(input),
-            Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) => false,
+            Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) | Node::Info(_) => false,
         }
     }
 
@@ -148,7 +158,7 @@ impl Planner<'_> {
     fn vector_each(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         match &expr.kind {
             ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Value),
-            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, grid, scope),
+            ExprKind::Aggregate(aggregate) => self.aggregate(expr, aggregate, grid, scope),
             ExprKind::Binary(binary) if binary.matching.is_some() => self.join(expr, binary, grid, scope),
             ExprKind::Binary(binary) => self.binary(expr, binary, grid, scope),
             ExprKind::Call(call) => self.call(expr, call, grid, scope),
@@ -166,9 +176,6 @@ impl Planner<'_> {
 
     /// Where the windows of a selector end, and its matchers.
     fn selector(&self, selector: &VectorSelector) -> Result<(WindowEnd, Vec<Matcher>), QueryError> {
-        if selector.edges != Edges::Plain {
-            return Err(QueryError::Unsupported(Feature::ExtendedRangeSelectors));
-        }
         let offset = selector.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
         let end = match selector.at.map(|at| self.at(at)) {
             None => WindowEnd::Before(offset),
@@ -195,15 +202,20 @@ impl Planner<'_> {
     ) -> Result<Built, QueryError> {
         let (end, matchers) = self.selector(selector)?;
         let lookback = self.params.lookback.0;
-        let range = window_range(grid, end, lookback);
-        let source = match what {
-            Instant::Value => Source::Instant { end, lookback },
-            Instant::Timestamp => Source::Timestamp { end, lookback },
+        let smoothed = Extension::new(Edges::Smoothed, lookback).filter(|_| selector.edges == Edges::Smoothed);
+        let (source, extension) = match (what, smoothed) {
+            (Instant::Value, Some(_)) => (Source::Smoothed { end, lookback }, smoothed),
+            (Instant::Value, None) => (Source::Instant { end, lookback }, None),
+            (Instant::Timestamp, _) => (Source::Timestamp { end, lookback }, None),
+            (Instant::Start, _) => (Source::Start { end, lookback }, None),
         };
         let changes = match what {
             Instant::Value => Changes::Nothing,
-            Instant::Timestamp => Changes::DropsName,
+            Instant::Timestamp | Instant::Start => Changes::DropsName,
         };
+        // A smoothed selector is like a range of no width.
+        let width = if extension.is_some() { 0 } else { lookback };
+        let range = samples_of(grid, WindowSpec { range: width, end }, extension);
         Ok(self.stream(matchers, range, source, grid, scope, changes))
     }
 
@@ -231,6 +243,7 @@ impl Planner<'_> {
             sink: SinkSpec::Collect,
             repeat: scope.repeat,
             counts: scope.counts,
+            stats_only: scope.within_stats && !scope.needs_buckets,
         };
         if pipeline.source.is_ready() {
             return Built { kind: BuiltKind::Stream(Box::new(pipeline)), grid, names_vary };
@@ -331,7 +344,7 @@ impl Planner<'_> {
     }
 
     #[inline(never)]
-    fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+    fn aggregate(&mut self, expr: &Expr, aggregate: &Aggregate, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         let input = unparen(&aggregate.expr);
         let mut names = aggregate.grouping.labels.clone();
         names.sort_unstable();
@@ -361,13 +374,15 @@ impl Planner<'_> {
         let op = aggregate.op;
         let (built, warning) = if selects_rows(op) {
             let warning = Warning::Count(number.clone());
-            (self.reduce(built, SinkSpec::TopK { op, groups, k: number }, names_vary), Some(warning))
+            let spec = SinkSpec::TopK { op, groups, k: number, pos: expr.pos };
+            (self.reduce(built, spec, names_vary), Some(warning))
         } else if op == AggregateOp::LimitRatio {
             let warning = Warning::Ratio(number.clone(), param_pos);
             (self.map(built, MapOp::LimitRatio(number), grid, Changes::Nothing), Some(warning))
         } else {
             let warning = (op == AggregateOp::Quantile).then(|| Warning::Quantile(number.clone(), param_pos));
-            (self.reduce(built, SinkSpec::Aggregate { op, groups, param: number }, by_name), warning)
+            let spec = SinkSpec::Aggregate { op, groups, param: number, pos: aggregate.expr.pos };
+            (self.reduce(built, spec, by_name), warning)
         };
         Ok(self.with_warning(built, warning))
     }
@@ -378,43 +393,6 @@ impl Planner<'_> {
         let (grid, names_vary) = (built.grid, built.names_vary);
         let node = Node::Also(Box::new(warning), Box::new(self.close(built)));
         Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
-    }
-
-    #[inline(never)]
-    fn binary(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
-        let (lhs, rhs) = (unparen(&binary.lhs), unparen(&binary.rhs));
-        let op = binary.op;
-        let is_scalar = |e: &Expr| e.value_type() == ValueType::Scalar;
-        let (vector, number, scalar_first) = match (is_scalar(lhs), is_scalar(rhs)) {
-            (false, false) | (true, true) => return Err(QueryError::Malformed("operands of an operator")),
-            (true, false) => (rhs, lhs, true),
-            (false, true) => (lhs, rhs, false),
-        };
-        let scalar = self.scalar(number, grid, scope)?;
-        let built = self.vector(vector, grid, scope)?;
-        if math::is_trim(op) {
-            return Ok(self.map(built, MapOp::TrimFloats { op, pos: expr.pos }, grid, Changes::Nothing));
-        }
-        let keep = match (math::is_comparison(op), binary.return_bool, scalar_first) {
-            (false, _, _) => Keep::Result,
-            (true, true, _) => Keep::Bool,
-            (true, false, false) => Keep::Left,
-            (true, false, true) => Keep::Right,
-        };
-        let changes = if math::is_arithmetic(op) || binary.return_bool { Changes::DropsName } else { Changes::Nothing };
-        Ok(self.map(built, MapOp::Scalar { op, keep, scalar, scalar_first }, grid, changes))
-    }
-
-    #[inline(never)]
-    fn join(&mut self, expr: &Expr, binary: &Binary, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
-        let fills = |matching: &VectorMatching| matching.fill_left.is_some() || matching.fill_right.is_some();
-        if binary.matching.as_ref().is_some_and(fills) {
-            return Err(QueryError::Unsupported(Feature::FillModifiers));
-        }
-        let lhs = self.vector_node(&binary.lhs, grid, scope)?;
-        let rhs = self.vector_node(&binary.rhs, grid, scope)?;
-        let kind = BuiltKind::Node(join_of(expr, binary, lhs, rhs, grid));
-        Ok(Built { kind, grid, names_vary: true })
     }
 
     /// Plans a vector that is wanted whole.
@@ -452,23 +430,11 @@ impl Planner<'_> {
     }
 }
 
-#[inline(never)]
-fn join_of(expr: &Expr, binary: &Binary, lhs: Box<Node>, rhs: Box<Node>, grid: Grid) -> Box<Node> {
-    Box::new(Node::Binary(Box::new(BinaryNode {
-        op: binary.op,
-        lhs,
-        rhs,
-        matching: binary.matching.clone().unwrap_or_default(),
-        return_bool: binary.return_bool,
-        grid,
-        pos: expr.pos,
-    })))
-}
-
 #[derive(Clone, Copy)]
 enum Instant {
     Value,
     Timestamp,
+    Start,
 }
 
 /// What an operation does to the labels of rows.
@@ -476,6 +442,12 @@ enum Changes<'a> {
     Nothing,
     DropsName,
     Label { name: &'a str },
+}
+
+/// The samples that windows need at all steps.
+fn samples_of(grid: Grid, spec: WindowSpec, extension: Option<Extension>) -> TimeRange {
+    let WindowSpec { range, end } = extension.map_or(spec, |extension| extension.widen(spec));
+    window_range(grid, end, range)
 }
 
 /// The samples that windows of `width` milliseconds need at all steps.

@@ -3,6 +3,8 @@
 //! Source: Prometheus `extrapolatedRate` and `instantValue` of `promql/functions.go`.
 
 use super::column::{ABSENT, float, secs};
+use super::error::QueryError;
+use super::limits::Ticker;
 use super::window::{Call, Samples, Scratch, WindowEnd};
 
 /// Which of the extrapolating functions.
@@ -14,11 +16,17 @@ pub(crate) enum Kind {
 }
 
 /// The change over each window, extrapolated to its ends.
-pub(crate) fn extrapolated(call: &Call<'_>, kind: Kind, out: &mut [f64], scratch: &mut Scratch) {
+pub(crate) fn extrapolated(
+    call: &Call<'_>,
+    kind: Kind,
+    out: &mut [f64],
+    scratch: &mut Scratch,
+    ticker: &mut Ticker,
+) -> Result<(), QueryError> {
     let is_counter = kind != Kind::Delta;
     scratch.resets.clear();
     if is_counter {
-        find_resets(call.samples.values, &mut scratch.resets);
+        find_resets(call.samples.values, &mut scratch.resets, ticker)?;
     }
     let divisor = if kind == Kind::Rate { secs(call.spec.range) } else { 1.0 };
     let Samples { ts, values } = call.samples;
@@ -45,6 +53,7 @@ pub(crate) fn extrapolated(call: &Call<'_>, kind: Kind, out: &mut [f64], scratch
                 first_reset += 1;
             }
             for r in resets[first_reset..].iter().take_while(|r| (**r as usize) <= last) {
+                ticker.tick(1)?;
                 change += values[*r as usize - 1];
             }
         }
@@ -59,6 +68,7 @@ pub(crate) fn extrapolated(call: &Call<'_>, kind: Kind, out: &mut [f64], scratch
         let zero_is_far = !is_counter || (first >= change && shape.interval >= shape.to_start);
         *o = change * if zero_is_far { shape.factor } else { shape.factor_from_zero(first, change, divisor) };
     }
+    Ok(())
 }
 
 /// How the samples of a window of two at least lie in it. Windows of a series that is scraped at even times have few shapes, so
@@ -109,16 +119,29 @@ fn factor(interval: f64, to_start: f64, to_end: f64, divisor: f64) -> f64 {
 }
 
 /// Places where the value is less than the one before.
-fn find_resets(values: &[f64], resets: &mut Vec<u32>) {
-    let any = values.windows(2).fold(false, |any, pair| any | (pair[1] < pair[0]));
+fn find_resets(values: &[f64], resets: &mut Vec<u32>, ticker: &mut Ticker) -> Result<(), QueryError> {
+    let mut any = false;
+    // Parts overlap by the sample that both compare with.
+    let mut from = 0;
+    ticker.each_part(values, |part| {
+        let to = from + part.len();
+        let joined = &values[from.max(1) - 1..to];
+        any |= joined.windows(2).fold(false, |any, pair| any | (pair[1] < pair[0]));
+        from = to;
+    })?;
     if !any {
-        return;
+        return Ok(());
     }
-    for (at, pair) in (1u32..).zip(values.windows(2)) {
-        if pair[1] < pair[0] {
-            resets.push(at);
+    let (mut at, mut before) = (0u32, f64::NEG_INFINITY);
+    ticker.each_part(values, |part| {
+        for v in part {
+            if *v < before {
+                resets.push(at);
+            }
+            before = *v;
+            at += 1;
         }
-    }
+    })
 }
 
 /// The change between the last two samples of each window.

@@ -1,6 +1,8 @@
 //! The value of a query.
 
-use model::{Labels, TimestampMs};
+use std::sync::Arc;
+
+use model::{FloatHistogram, Labels, TimestampMs};
 
 use super::annotations::Annotations;
 use super::column::{Grid, count_present, is_absent};
@@ -50,8 +52,10 @@ pub enum Value {
 pub struct VectorSample {
     /// Its labels.
     pub labels: Labels,
-    /// Its value.
+    /// Its value; zero where it is a histogram.
     pub value: f64,
+    /// Its value where that is a histogram.
+    pub histogram: Option<Arc<FloatHistogram>>,
 }
 
 /// One series of a matrix.
@@ -65,7 +69,11 @@ pub struct RangeSeries {
 
 /// Samples of a series, ordered by time.
 #[derive(Clone, Debug)]
-pub struct Points(Layout);
+pub struct Points {
+    floats: Layout,
+    /// Ordered by time.
+    hists: Vec<(i64, Arc<FloatHistogram>)>,
+}
 
 #[derive(Clone, Debug)]
 enum Layout {
@@ -81,34 +89,40 @@ enum Layout {
 }
 
 impl Points {
-    pub(crate) fn on_grid(grid: Grid, values: Box<[f64]>) -> Points {
-        Points(Layout::OnGrid { grid, values })
+    pub(crate) fn on_grid(grid: Grid, values: Box<[f64]>, hists: Vec<(i64, Arc<FloatHistogram>)>) -> Points {
+        Points { floats: Layout::OnGrid { grid, values }, hists }
     }
 
-    pub(crate) fn listed(ts: Vec<i64>, values: Vec<f64>) -> Points {
-        Points(Layout::Listed { ts, values })
+    pub(crate) fn listed(ts: Vec<i64>, values: Vec<f64>, hists: Vec<(i64, Arc<FloatHistogram>)>) -> Points {
+        Points { floats: Layout::Listed { ts, values }, hists }
     }
 
     /// Number of samples.
     pub fn len(&self) -> usize {
-        match &self.0 {
+        let floats = match &self.floats {
             Layout::OnGrid { values, .. } => count_present(values),
             Layout::Listed { ts, .. } => ts.len(),
-        }
+        };
+        floats + self.hists.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.hists.is_empty() && self.iter().next().is_none()
     }
 
-    /// Timestamps and values.
+    /// Timestamps and histograms.
+    pub fn histograms(&self) -> impl Iterator<Item = (TimestampMs, &Arc<FloatHistogram>)> + '_ {
+        self.hists.iter().map(|(t, h)| (TimestampMs(*t), h))
+    }
+
+    /// Timestamps and floats.
     pub fn iter(&self) -> impl Iterator<Item = (TimestampMs, f64)> + '_ {
-        let n = match &self.0 {
+        let n = match &self.floats {
             Layout::OnGrid { values, .. } => values.len(),
             Layout::Listed { ts, .. } => ts.len(),
         };
-        (0..n).filter_map(|i| match &self.0 {
+        (0..n).filter_map(|i| match &self.floats {
             Layout::OnGrid { grid, values } => (!is_absent(values[i])).then(|| (TimestampMs(grid.at(i)), values[i])),
             Layout::Listed { ts, values } => Some((TimestampMs(ts[i]), values[i])),
         })

@@ -5,6 +5,7 @@ use model::{Labels, METRIC_NAME, SeriesId};
 
 use super::column::is_absent;
 use super::error::QueryError;
+use super::hists::{Hists, View};
 
 /// Labels that belong to the metric itself and go when its meaning changes; sorted.
 pub(crate) const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
@@ -42,6 +43,19 @@ impl Key {
 pub(crate) struct Row {
     pub(crate) key: Key,
     pub(crate) values: Box<[f64]>,
+    pub(crate) hists: Hists,
+}
+
+impl Row {
+    /// A row of floats.
+    pub(crate) fn of_floats(key: Key, values: Box<[f64]>) -> Row {
+        Row { key, values, hists: Hists::default() }
+    }
+
+    /// Its values.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { values: &self.values, hists: &self.hists }
+    }
 }
 
 /// The text by which labels are recognised; 128 bits, so that chance never makes two label sets one.
@@ -58,6 +72,16 @@ pub(crate) enum Uniqueness {
     Overlap,
 }
 
+/// The steps that have values, as bits.
+fn steps_of(column: View<'_>) -> Box<[u64]> {
+    let bits_of = |part: &[f64]| part.iter().enumerate().fold(0, |bits, (i, v)| bits | u64::from(!is_absent(*v)) << i);
+    let mut steps: Box<[u64]> = column.values.chunks(64).map(bits_of).collect();
+    for (i, _) in column.hists.iter() {
+        steps[i / 64] |= 1 << (i % 64);
+    }
+    steps
+}
+
 #[derive(Debug)]
 enum Presence {
     Everywhere,
@@ -72,16 +96,11 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Notes a row; an error where it may not be.
-    pub(crate) fn insert(&mut self, labels: &Labels, column: &[f64], mode: Uniqueness) -> Result<(), QueryError> {
+    pub(crate) fn insert(&mut self, labels: &Labels, column: View<'_>, mode: Uniqueness) -> Result<(), QueryError> {
         let presence = match mode {
             Uniqueness::Strict => Presence::Everywhere,
-            Uniqueness::Overlap if column.iter().all(|v| !is_absent(*v)) => Presence::Everywhere,
-            Uniqueness::Overlap => Presence::Steps(
-                column
-                    .chunks(64)
-                    .map(|part| part.iter().enumerate().fold(0, |bits, (i, v)| bits | u64::from(!is_absent(*v)) << i))
-                    .collect(),
-            ),
+            Uniqueness::Overlap if column.values.iter().all(|v| !is_absent(*v)) => Presence::Everywhere,
+            Uniqueness::Overlap => Presence::Steps(steps_of(column)),
         };
         self.note(identity(labels), presence)
     }
@@ -132,12 +151,18 @@ pub(crate) fn merge_rows(rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
             }
             hashbrown::hash_map::Entry::Occupied(entry) => {
                 let known = &mut out[*entry.get()];
-                for (a, b) in known.values.iter_mut().zip(row.values) {
-                    match (is_absent(*a), is_absent(b)) {
-                        (_, true) => {}
-                        (true, false) => *a = b,
-                        (false, false) => return Err(QueryError::DuplicateLabelset),
+                let n = known.values.len();
+                for (i, b) in row.values.iter().enumerate().filter(|(_, b)| !is_absent(**b)) {
+                    if known.view().has(i) {
+                        return Err(QueryError::DuplicateLabelset);
                     }
+                    known.values[i] = *b;
+                }
+                for (i, h) in row.hists.iter() {
+                    if known.view().has(i) {
+                        return Err(QueryError::DuplicateLabelset);
+                    }
+                    known.hists.set(i, n, std::sync::Arc::clone(h));
                 }
             }
         }

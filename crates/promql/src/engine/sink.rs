@@ -1,15 +1,21 @@
 //! Where rows end: kept, or added to groups.
 
-use model::Labels;
+use std::sync::Arc;
+
+use model::{FloatHistogram, Labels};
 use storage::Series;
 
 use super::aggregate::{Absence, Aggregator, CountValues, Single, TopK};
-use super::column::{Grid, count_present};
-use super::error::QueryError;
+use super::annotations::Annotations;
+use super::column::Grid;
+use super::error::{Feature, QueryError};
+use super::extended::{self, Extension};
+use super::hists::{View, weight};
 use super::limits::{Budget, Tally};
 use super::node::{Scalar, SinkSpec};
 use super::row::{Key, Row};
-use super::window::{Samples, WindowSpec, Windows};
+use super::source::Input;
+use super::window::{WindowSpec, Windows};
 use crate::ast::AggregateOp;
 
 /// A sink and the samples it holds.
@@ -24,7 +30,7 @@ pub(crate) struct Sink {
 pub(crate) enum State {
     Collect(Vec<Row>),
     Raw(Vec<Series>),
-    Points { spec: WindowSpec, series: Vec<(Labels, Vec<i64>, Vec<f64>)> },
+    Points { spec: WindowSpec, extension: Option<Extension>, series: Vec<PointRow> },
     Aggregate(Aggregator),
     TopK(TopK),
     CountValues(CountValues),
@@ -32,11 +38,19 @@ pub(crate) enum State {
     ScalarOf(Single),
 }
 
+/// The samples of a series in a window.
+#[derive(Debug)]
+pub(crate) struct PointRow {
+    pub(crate) labels: Labels,
+    pub(crate) floats: (Vec<i64>, Vec<f64>),
+    pub(crate) hists: Vec<(i64, Arc<FloatHistogram>)>,
+}
+
 /// What a sink made.
 pub(crate) enum Made {
     Rows(Vec<Row>),
     Raw(Vec<Series>),
-    Points(Vec<(Labels, Vec<i64>, Vec<f64>)>),
+    Points(Vec<PointRow>),
 }
 
 impl Sink {
@@ -45,9 +59,13 @@ impl Sink {
         let state = match spec {
             SinkSpec::Collect => State::Collect(Vec::new()),
             SinkSpec::Raw => State::Raw(Vec::new()),
-            SinkSpec::Points(spec) => State::Points { spec: *spec, series: Vec::new() },
-            SinkSpec::Aggregate { op, groups, .. } => State::Aggregate(Aggregator::new(*op, groups, delayed, n)),
-            SinkSpec::TopK { op, groups, k } => State::TopK(TopK::new(*op, groups, k, delayed, n)),
+            SinkSpec::Points(spec, extension) => {
+                State::Points { spec: *spec, extension: *extension, series: Vec::new() }
+            }
+            SinkSpec::Aggregate { op, groups, pos, .. } => {
+                State::Aggregate(Aggregator::new(*op, groups, *pos, delayed, n))
+            }
+            SinkSpec::TopK { op, groups, k, pos } => State::TopK(TopK::new((*op, *pos), groups, k, delayed, n)),
             SinkSpec::CountValues { groups, label } => State::CountValues(CountValues::new(groups, label, delayed, n)),
             SinkSpec::Absent { .. } => State::Absent(Absence::new(n)),
             SinkSpec::ScalarOf => State::ScalarOf(Single::new(n)),
@@ -56,25 +74,31 @@ impl Sink {
     }
 
     /// Adds a row.
-    pub(crate) fn add(&mut self, key: &Key, column: &[f64], delayed: bool, budget: &Budget) -> Result<(), QueryError> {
+    pub(crate) fn add(
+        &mut self,
+        key: &Key,
+        column: View<'_>,
+        delayed: bool,
+        budget: &Budget,
+    ) -> Result<(), QueryError> {
         let mut tally = Tally { budget, held: &mut self.held };
         match &mut self.state {
             State::Collect(rows) => {
-                let present = count_present(column);
+                let present = column.weight();
                 if present > 0 {
                     tally.hold(present)?;
                     let mut key = key.clone();
                     if !delayed {
                         key.settle();
                     }
-                    rows.push(Row { key, values: column.into() });
+                    rows.push(Row { key, values: column.values.into(), hists: column.hists.clone() });
                 }
             }
             State::Aggregate(state) => state.add(key, column, &mut tally)?,
             State::TopK(state) => state.add(key, column, &mut tally)?,
             State::CountValues(state) => state.add(key, column, &mut tally)?,
             State::Absent(state) => state.add(column),
-            State::ScalarOf(state) => state.add(column),
+            State::ScalarOf(state) => state.add(column.values),
             State::Raw(_) | State::Points { .. } => debug_assert!(false, "this sink takes series, not rows"),
         }
         Ok(())
@@ -84,22 +108,45 @@ impl Sink {
     pub(crate) fn add_points(
         &mut self,
         labels: &Labels,
-        samples: Samples<'_>,
+        input: Input<'_>,
         grid: Grid,
         budget: &Budget,
     ) -> Result<usize, QueryError> {
-        let State::Points { spec, series } = &mut self.state else { return Ok(0) };
-        let mut windows = Windows::default();
-        windows.find(samples.ts, grid.first(), *spec);
-        if windows.lo.is_empty() {
-            return Ok(0);
+        let State::Points { spec, extension, series } = &mut self.state else { return Ok(0) };
+        if let Some(extension) = extension {
+            if !input.hists.ts.is_empty() {
+                return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
+            }
+            let floats = extended::points(input.floats, grid, *spec, *extension);
+            let n = floats.0.len();
+            if n > 0 {
+                Tally { budget, held: &mut self.held }.hold(n)?;
+                series.push(PointRow { labels: labels.clone(), floats, hists: Vec::new() });
+            }
+            return Ok(n);
         }
-        let (lo, hi) = windows.at(0);
-        if lo < hi {
-            Tally { budget, held: &mut self.held }.hold(hi - lo)?;
-            series.push((labels.clone(), samples.ts[lo..hi].to_vec(), samples.values[lo..hi].to_vec()));
+        let window = |ts: &[i64]| {
+            let mut windows = Windows::default();
+            windows.find(ts, grid.first(), *spec);
+            let (lo, hi) = if windows.lo.is_empty() { (0, 0) } else { windows.at(0) };
+            lo..hi
+        };
+        let Input { floats, hists } = input;
+        let (float_window, hist_window) = (window(floats.ts), window(hists.ts));
+        let n = float_window.len() + hists.hists[hist_window.clone()].iter().map(|h| weight(h)).sum::<usize>();
+        if n > 0 {
+            Tally { budget, held: &mut self.held }.hold(n)?;
+            series.push(PointRow {
+                labels: labels.clone(),
+                floats: (floats.ts[float_window.clone()].to_vec(), floats.values[float_window].to_vec()),
+                hists: hists.ts[hist_window.clone()]
+                    .iter()
+                    .copied()
+                    .zip(hists.hists[hist_window].iter().cloned())
+                    .collect(),
+            });
         }
-        Ok(hi - lo)
+        Ok(n)
     }
 
     /// Adds what another thread has.
@@ -121,16 +168,21 @@ impl Sink {
     }
 
     /// What came of it; rows hold as many samples of the budget as they have.
-    pub(crate) fn finish(self, spec: &SinkSpec, budget: &Budget) -> Result<Made, QueryError> {
+    pub(crate) fn finish(
+        self,
+        spec: &SinkSpec,
+        budget: &Budget,
+        annotations: &mut Annotations,
+    ) -> Result<Made, QueryError> {
         let rows = match self.state {
             State::Raw(series) => return Ok(Made::Raw(series)),
             State::Points { series, .. } => return Ok(Made::Points(series)),
             State::Collect(rows) => return Ok(Made::Rows(rows)),
             State::Aggregate(state) => match spec {
-                SinkSpec::Aggregate { param, .. } => state.finish(param),
-                _ => state.finish(&Scalar::Const(0.0)),
+                SinkSpec::Aggregate { param, .. } => state.finish(param, annotations),
+                _ => state.finish(&Scalar::Const(0.0), annotations),
             },
-            State::TopK(state) => state.finish(),
+            State::TopK(state) => state.finish(annotations),
             State::CountValues(state) => state.finish(),
             State::Absent(state) => match spec {
                 SinkSpec::Absent { labels } => state.finish(labels.clone()),
@@ -146,7 +198,7 @@ impl Sink {
 
 /// Samples of the budget that rows hold.
 pub(crate) fn held_by(rows: &[Row]) -> usize {
-    rows.iter().map(|row| count_present(&row.values)).sum()
+    rows.iter().map(|row| row.view().weight()).sum()
 }
 
 /// Whether an aggregation keeps the labels of its input.

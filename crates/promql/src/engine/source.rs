@@ -1,19 +1,26 @@
 //! From the samples of a series to its column: what a selector or a function of its windows gives at each step.
 
+use std::sync::Arc;
+
 use super::annotations::Annotations;
-use super::column::{ABSENT, Grid, is_absent, secs};
+use super::column::{ABSENT, Grid, any_present, is_absent, secs};
 use super::decode::Decoded;
-use super::error::QueryError;
+use super::error::{Feature, QueryError};
+use super::extended;
+use super::hists::{Hists, View, weight};
 use super::limits::Ticker;
 use super::load::Count;
+use super::map::Work;
 use super::node::{Source, WindowCall};
 use super::row::Key;
-use super::window::{self, Call, Number, Samples, Scratch, WindowEnd, Windows};
+use super::starts::{self, Starts};
+use super::window::{self, Call, HistSamples, Histograms, Number, Samples, Scratch, WindowEnd, Windows};
 
 /// What the operations of one thread share.
 pub(crate) struct Env<'a> {
     pub(crate) delayed: bool,
     pub(crate) type_and_unit_labels: bool,
+    pub(crate) start_timestamps: bool,
     pub(crate) annotations: &'a mut Annotations,
     pub(crate) ticker: &'a mut Ticker,
     pub(crate) buffers: &'a mut Buffers,
@@ -23,6 +30,7 @@ pub(crate) struct Env<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     windows: Windows,
+    hist_windows: Windows,
     scratch: Scratch,
     pub(crate) ts: Vec<i64>,
     pub(crate) values: Vec<f64>,
@@ -39,34 +47,124 @@ pub(crate) struct Looked {
     pub(crate) out: Count,
 }
 
-/// Fills `column` from the samples of a series; false where nothing came of them.
+/// Fills the column of `work` from the samples of a series; false where nothing came of them.
 pub(crate) fn run(
     source: &Source,
-    decoded: &Decoded,
+    (decoded, stats_only): (&Decoded, bool),
     grid: Grid,
-    key: &mut Key,
-    column: &mut Vec<f64>,
+    work: &mut Work,
     env: &mut Env<'_>,
 ) -> Result<(bool, Looked), QueryError> {
     // What is left of the last series is overwritten.
-    column.resize(grid.count, ABSENT);
-    match source {
-        Source::Instant { end, lookback } => {
-            let (samples, has_markers) = decoded.with_markers();
-            let seen = instant(samples, has_markers, grid, *end, *lookback, column, |s, at| s.values[at]);
-            Ok((seen > 0, looked_at(seen, column)))
+    work.column.resize(grid.count, ABSENT);
+    work.hists.clear();
+    let (end, lookback, is_timestamp) = match source {
+        Source::Instant { end, lookback } => (*end, *lookback, false),
+        Source::Timestamp { end, lookback } => (*end, *lookback, true),
+        Source::Start { .. } | Source::Smoothed { .. } | Source::Info { .. } => {
+            return run_of_floats(source, decoded, grid, work);
         }
-        Source::Timestamp { end, lookback } => {
-            let (samples, has_markers) = decoded.with_markers();
-            let seen = instant(samples, has_markers, grid, *end, *lookback, column, |s, at| secs(s.ts[at]));
-            key.drop_name = true;
-            Ok((seen > 0, looked_at(seen, column)))
+        Source::Window(call) => {
+            let starts = decoded.starts().filter(|_| env.start_timestamps && starts::concern(call.function));
+            let input = Input { floats: decoded.without_markers(), hists: decoded.hists(stats_only) };
+            let Work { key, column, hists, .. } = work;
+            return windows(call, input, starts, grid, key, Out { column, hists }, env);
         }
-        Source::Window(call) => windows(call, decoded.without_markers(), grid, key, column, env),
+    };
+    work.key.drop_name |= is_timestamp;
+    let (samples, has_markers) = decoded.with_markers();
+    let hists = decoded.hists_with_markers(stats_only);
+    let column = &mut work.column;
+    if !hists.ts.is_empty() {
+        let seen = mixed_instant(samples, hists, grid, (end, lookback, is_timestamp), work);
+        let out = Count::of(work.view(), 0);
+        return Ok((seen > 0, Looked { seen, read: seen, out }));
     }
+    let seen = if is_timestamp {
+        instant(samples, has_markers, grid, end, lookback, column, |s, at| secs(s.ts[at]))
+    } else {
+        instant(samples, has_markers, grid, end, lookback, column, |s, at| s.values[at])
+    };
+    Ok((seen > 0, looked_at(seen, column)))
 }
 
-/// What an instant selector looked at.
+/// Sources that histograms do not have.
+fn run_of_floats(
+    source: &Source,
+    decoded: &Decoded,
+    grid: Grid,
+    work: &mut Work,
+) -> Result<(bool, Looked), QueryError> {
+    let column = &mut work.column;
+    let (samples, has_markers) = decoded.with_markers();
+    let (seen, is_smooth) = match source {
+        Source::Start { end, lookback } => {
+            let starts = decoded.starts_with_markers();
+            let tell = |_: Samples<'_>, at: usize| secs(starts.map_or(0, |starts| starts[at]));
+            work.key.drop_name = true;
+            (instant(samples, has_markers, grid, *end, *lookback, column, tell), false)
+        }
+        Source::Smoothed { end, lookback } => {
+            if !decoded.hists(false).ts.is_empty() {
+                return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
+            }
+            (extended::smooth(decoded.without_markers(), grid, *end, *lookback, column), true)
+        }
+        Source::Info { range, lookback } => {
+            if !decoded.hists(false).ts.is_empty() {
+                return Err(QueryError::InfoHistogram(work.key.labels.clone()));
+            }
+            let (samples, end) = (samples.within(*range), WindowEnd::Before(0));
+            (instant(samples, has_markers, grid, end, *lookback, column, |s, at| ms(s.ts[at])), false)
+        }
+        Source::Instant { .. } | Source::Timestamp { .. } | Source::Window(_) => {
+            return Err(QueryError::Malformed("a source of histograms where floats are wanted"));
+        }
+    };
+    let looked = looked_at(seen, column);
+    Ok((seen > 0, if is_smooth { Looked { seen: 0, read: 0, ..looked } } else { looked }))
+}
+
+/// As [`instant`], of a series with histograms; returns for how many samples what was seen counts.
+fn mixed_instant(
+    floats: Samples<'_>,
+    hists: HistSamples<'_>,
+    grid: Grid,
+    (end, lookback, is_timestamp): (WindowEnd, i64, bool),
+    work: &mut Work,
+) -> u64 {
+    let (mut float, mut hist, mut seen) = (0, 0, 0);
+    for i in 0..grid.count {
+        work.column[i] = ABSENT;
+        let t = end.of(grid.at(i));
+        let is_before = |at: Option<&i64>| at.is_some_and(|at| *at <= t);
+        while is_before(floats.ts.get(float)) {
+            float += 1;
+        }
+        while is_before(hists.ts.get(hist)) {
+            hist += 1;
+        }
+        let newest_float = float.checked_sub(1).map(|at| (floats.ts[at], at));
+        let newest_hist = hist.checked_sub(1).map(|at| (hists.ts[at], at));
+        let is_hist = newest_hist.map(|(t, _)| t) > newest_float.map(|(t, _)| t);
+        let Some((newest, at)) = (if is_hist { newest_hist } else { newest_float }) else { continue };
+        let has_ended = if is_hist { hists.hists[at].is_stale() } else { model::is_stale(floats.values[at]) };
+        if newest <= t.saturating_sub(lookback) || has_ended {
+            continue;
+        }
+        seen += if is_hist { weight(&hists.hists[at]) as u64 } else { 1 };
+        if is_timestamp {
+            work.column[i] = secs(newest);
+        } else if is_hist {
+            work.hists.set(i, grid.count, Arc::clone(&hists.hists[at]));
+        } else {
+            work.column[i] = floats.values[at];
+        }
+    }
+    seen
+}
+
+/// What an instant selector of floats looked at.
 fn looked_at(seen: u64, column: &[f64]) -> Looked {
     let last = u64::from(column.last().is_some_and(|v| !is_absent(*v)));
     Looked { seen, read: seen, out: Count { points: seen, last, window: 0 } }
@@ -89,9 +187,14 @@ fn instant(
         WindowEnd::Before(offset) => (grid.start.saturating_sub(offset), grid.step),
         WindowEnd::At(at) => (at, 0),
     };
+    // With many samples to a step those between are not looked at.
+    let is_sparse = ts.len() / 16 > column.len();
     for out in column.iter_mut() {
         let t = next;
         next = next.saturating_add(step);
+        if is_sparse {
+            after += ts[after..].partition_point(|at| *at <= t);
+        }
         while after < ts.len() && ts[after] <= t {
             after += 1;
         }
@@ -108,36 +211,86 @@ fn instant(
     seen
 }
 
+/// The samples that windows are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) floats: Samples<'a>,
+    pub(crate) hists: HistSamples<'a>,
+}
+
+/// The column that is made of them.
+pub(crate) struct Out<'a> {
+    pub(crate) column: &'a mut Vec<f64>,
+    pub(crate) hists: &'a mut Hists,
+}
+
 /// A function of the windows of a series or of the points of a subquery.
 pub(crate) fn windows(
     call: &WindowCall,
-    samples: Samples<'_>,
+    input: Input<'_>,
+    starts: Option<Starts<'_>>,
     grid: Grid,
     key: &mut Key,
-    column: &mut Vec<f64>,
+    out: Out<'_>,
     env: &mut Env<'_>,
 ) -> Result<(bool, Looked), QueryError> {
-    if samples.ts.is_empty() {
+    let samples = input.floats;
+    out.hists.clear();
+    if samples.ts.is_empty() && input.hists.ts.is_empty() {
         return Ok((false, Looked::default()));
     }
+    let Out { column, hists } = out;
     column.resize(grid.count, ABSENT);
-    let Buffers { windows, scratch, .. } = &mut *env.buffers;
-    windows.find(samples.ts, grid, call.spec);
-    let totals = windows.totals(grid, call.spec);
+    let Buffers { windows, hist_windows, scratch, .. } = &mut *env.buffers;
+    let wide = call.extension.map_or(call.spec, |extension| extension.widen(call.spec));
+    windows.find(samples.ts, grid, wide);
+    let mut totals = windows.totals(grid, wide);
+    if !input.hists.ts.is_empty() {
+        if call.extension.is_some() {
+            return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
+        }
+        hist_windows.find(input.hists.ts, grid, call.spec);
+        totals = totals.and(hist_windows.weights(input.hists.hists, grid, call.spec));
+    }
     if totals.seen == 0 {
         return Ok((false, Looked::default()));
     }
     let numbers = [&call.numbers[0], &call.numbers[1]].map(|n| n.known().unwrap_or(Number::Const(0.0)));
     let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
     env.ticker.tick(grid.count + samples.ts.len())?;
-    window::run(call.function, &arguments, column, scratch, env.ticker)?;
-    let out = Count::of(column, totals.fuller);
-    let any = out.points > 0;
-    if any {
+    let mut overlaps = 0;
+    match (call.extension, starts) {
+        (Some(extension), _) => extended::run(call.function, &arguments, extension, starts, column, env.ticker)?,
+        (None, Some(starts)) => overlaps = starts::run(call.function, &arguments, starts, column, env.ticker)?,
+        (None, None) => window::run(call.function, &arguments, column, scratch, env.ticker)?,
+    }
+    if overlaps > 0 {
+        env.annotations.start_time_overlap(call.pos, metric_name(key, env.delayed), overlaps);
+    }
+    if !input.hists.ts.is_empty() {
+        let name = metric_name(key, env.delayed);
+        let what = Histograms { floats: &arguments, hists: input.hists, windows: hist_windows, pos: call.pos, name };
+        what.run(call.function, column, hists, env.annotations, env.ticker)?;
+    }
+    let view = View { values: column, hists };
+    let out = Count::of(view, totals.fuller);
+    if any_present(column) {
         annotate(call, key, numbers[0], column, env);
     }
     key.drop_name |= !call.function.keeps_name();
-    Ok((any, Looked { seen: totals.seen, read: totals.read, out }))
+    Ok((out.points > 0, Looked { seen: totals.seen, read: totals.read, out }))
+}
+
+/// The name by which annotations call a series; none where it was dropped.
+fn metric_name(key: &Key, delayed: bool) -> &str {
+    let is_dropped = key.drop_name && !delayed;
+    key.labels.metric_name().filter(|_| !is_dropped).unwrap_or("")
+}
+
+/// Milliseconds as they are.
+#[expect(clippy::cast_precision_loss, reason = "2^53 ms are 285,000 years")]
+fn ms(ms: i64) -> f64 {
+    ms as f64
 }
 
 /// Says what is odd about the arguments of a function that gave something.

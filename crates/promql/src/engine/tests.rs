@@ -4,10 +4,11 @@ mod api;
 
 use bytes::Bytes;
 use chunkenc::XorEncoder;
-use model::{Labels, SeriesId, TenantId, TimestampMs};
+use model::{FloatHistogram, Labels, SeriesId, TenantId, TimestampMs};
 use storage::{Chunk, ChunkEncoding, Series};
 
 use super::*;
+use crate::promqltest::series::chunks_of_histograms;
 
 /// Series in memory.
 struct Double {
@@ -24,6 +25,16 @@ impl Double {
         let mut series: Vec<Series> = series.into_iter().map(one).collect();
         series.sort_by_key(|s| s.id);
         Double { series }
+    }
+
+    /// Adds the chunks of a series of histograms.
+    fn add_histograms(&mut self, labels: Labels, histograms: &[(i64, FloatHistogram)]) {
+        let chunks = chunks_of_histograms(histograms.iter().map(|(t, h)| (*t, h)));
+        let id = SeriesId::compute(&TenantId::anonymous(), &labels, &mut Vec::new());
+        match self.series.binary_search_by_key(&id, |series| series.id) {
+            Ok(at) => self.series[at].chunks.extend(chunks),
+            Err(at) => self.series.insert(at, Series { id, labels, chunks }),
+        }
     }
 
     fn select(&self, leaf: &Leaf) -> Vec<Series> {
@@ -43,20 +54,11 @@ fn chunk(samples: &[(i64, f64)]) -> Chunk {
     }
 }
 
-/// Evaluates with two workers per leaf; refuses where a leaf selects one of `histograms`.
-fn evaluate(
-    expr: &Expr,
-    params: QueryParams,
-    double: &Double,
-    histograms: &[Labels],
-) -> Result<QueryResult, QueryError> {
+/// Evaluates with two workers per leaf.
+fn evaluate(expr: &Expr, params: QueryParams, double: &Double) -> Result<QueryResult, QueryError> {
     let planned = plan(expr, params)?;
     let mut workers = Vec::new();
     for (at, leaf) in planned.leaves().iter().enumerate() {
-        let is_selected = |labels: &&Labels| leaf.matchers.iter().all(|m| m.matches_labels(labels));
-        if histograms.iter().any(|labels| is_selected(&labels)) {
-            return Err(QueryError::Unsupported(Feature::NativeHistograms));
-        }
         let series = double.select(leaf);
         let (a, b) = series.split_at(series.len() / 2);
         for part in [a, b] {
@@ -69,3 +71,5 @@ fn evaluate(
 }
 
 mod behaviour;
+mod interrupt;
+mod property;

@@ -4,20 +4,38 @@
 //! looking at each window anew: sums by prefix sums in double-double arithmetic, extremes by a queue, counts by prefix counts.
 
 mod function;
+mod histograms;
+mod sums;
 
 pub(crate) use function::WindowFn;
+pub(crate) use histograms::{HistSamples, HistogramMean, Histograms};
+
+use std::sync::Arc;
+
+use model::FloatHistogram;
 
 use super::column::{ABSENT, Grid, NORMAL_NAN, float, secs};
 use super::error::QueryError;
+use super::hists::weight;
 use super::limits::Ticker;
-use super::math::{kahan, quantile};
-use super::{lanes, rate, regression};
+use super::math::kahan;
+use super::{lanes, rate, regression, select};
+use sums::{avg, sum};
 
 /// Samples of one series without staleness markers, ordered by time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Samples<'a> {
     pub(crate) ts: &'a [i64],
     pub(crate) values: &'a [f64],
+}
+
+impl<'a> Samples<'a> {
+    /// Those that lie in `range`.
+    pub(crate) fn within(self, range: model::TimeRange) -> Samples<'a> {
+        let from = self.ts.partition_point(|t| *t < range.mint.0);
+        let to = self.ts.partition_point(|t| *t < range.maxt.0).max(from);
+        Samples { ts: &self.ts[from..to], values: &self.values[from..to] }
+    }
 }
 
 /// Where the window of a step ends.
@@ -63,6 +81,13 @@ pub(crate) struct Totals {
     pub(crate) read: u64,
     /// The fuller of the first and the last.
     pub(crate) fuller: u64,
+}
+
+impl Totals {
+    /// Of both together.
+    pub(crate) fn and(self, other: Totals) -> Totals {
+        Totals { seen: self.seen + other.seen, read: self.read + other.read, fuller: self.fuller + other.fuller }
+    }
 }
 
 #[inline(always)]
@@ -118,6 +143,31 @@ impl Windows {
         totals
     }
 
+    /// As [`Windows::totals`], of histograms by their weight.
+    pub(crate) fn weights(&self, hists: &[Arc<FloatHistogram>], grid: Grid, spec: WindowSpec) -> Totals {
+        let mut sums = Vec::with_capacity(hists.len() + 1);
+        let mut sum = 0;
+        sums.push(sum);
+        for h in hists {
+            sum += weight(h) as u64;
+            sums.push(sum);
+        }
+        let of = |lo: usize, hi: usize| sums[hi] - sums[lo];
+        let of_step = |i: usize| of(self.at(i).0, self.at(i).1);
+        let steps = self.lo.len();
+        if steps == 0 {
+            return Totals::default();
+        }
+        let seen = (0..steps).map(of_step).sum();
+        let fuller = of_step(0).max(of_step(steps - 1));
+        let read = match spec.end {
+            WindowEnd::At(_) => of_step(0),
+            WindowEnd::Before(_) if spec.range >= grid.step => of(self.at(0).0, self.at(steps - 1).1),
+            WindowEnd::Before(_) => seen,
+        };
+        Totals { seen, read, fuller }
+    }
+
     #[inline(always)]
     pub(crate) fn at(&self, i: usize) -> (usize, usize) {
         (self.lo[i] as usize, self.hi[i] as usize)
@@ -129,7 +179,12 @@ fn starts_after(ts: &[i64], start: i64, grid: Grid, out: &mut Vec<u32>) {
     out.reserve(grid.count);
     let mut at = 0;
     let mut t = start;
+    // With many samples to a step those between are not looked at.
+    let is_sparse = ts.len() / 16 > grid.count;
     for _ in 0..grid.count {
+        if is_sparse {
+            at += ts[at..].partition_point(|sample| *sample <= t);
+        }
         while at < ts.len() && ts[at] <= t {
             at += 1;
         }
@@ -185,18 +240,17 @@ impl Call<'_> {
         }
     }
 
-    /// As [`Call::each`], for functions that look at each sample of each window.
+    /// As [`Call::each`], for functions that look at each sample of each window, and at the interrupt in long ones.
     #[inline(always)]
     fn each_slice(
         &self,
         out: &mut [f64],
         ticker: &mut Ticker,
-        mut f: impl FnMut(usize, &[i64], &[f64]) -> Result<f64, QueryError>,
+        mut f: impl FnMut(usize, &[f64], &mut Ticker) -> Result<f64, QueryError>,
     ) -> Result<(), QueryError> {
         for (i, o) in out.iter_mut().enumerate() {
             let (lo, hi) = self.windows.at(i);
-            ticker.tick(hi - lo)?;
-            *o = if lo < hi { f(i, &self.samples.ts[lo..hi], &self.samples.values[lo..hi])? } else { ABSENT };
+            *o = if lo < hi { f(i, &self.samples.values[lo..hi], ticker)? } else { ABSENT };
         }
         Ok(())
     }
@@ -213,39 +267,39 @@ pub(crate) fn run(
     let Samples { ts, values } = call.samples;
     debug_assert_eq!(out.len(), call.windows.lo.len());
     match function {
-        WindowFn::Rate => rate::extrapolated(call, rate::Kind::Rate, out, scratch),
-        WindowFn::Increase => rate::extrapolated(call, rate::Kind::Increase, out, scratch),
-        WindowFn::Delta => rate::extrapolated(call, rate::Kind::Delta, out, scratch),
+        WindowFn::Rate => return rate::extrapolated(call, rate::Kind::Rate, out, scratch, ticker),
+        WindowFn::Increase => return rate::extrapolated(call, rate::Kind::Increase, out, scratch, ticker),
+        WindowFn::Delta => return rate::extrapolated(call, rate::Kind::Delta, out, scratch, ticker),
         WindowFn::Irate => rate::instant(call, true, out),
         WindowFn::Idelta => rate::instant(call, false, out),
         WindowFn::Sum => return sum(call, out, scratch, ticker),
         WindowFn::Avg => return avg(call, out, scratch, ticker),
         WindowFn::Count => call.each(out, |_, lo, hi| float(hi - lo)),
         WindowFn::Present => call.each(out, |_, _, _| 1.0),
-        WindowFn::Min => extreme(call, out, scratch, |new, old| new < old, |i| values[i]),
-        WindowFn::Max => extreme(call, out, scratch, |new, old| new > old, |i| values[i]),
-        WindowFn::TsOfMin => extreme(call, out, scratch, |new, old| new <= old, |i| secs(ts[i])),
-        WindowFn::TsOfMax => extreme(call, out, scratch, |new, old| new >= old, |i| secs(ts[i])),
+        WindowFn::Min => return extreme(call, out, scratch, ticker, |new, old| new < old, |i| values[i]),
+        WindowFn::Max => return extreme(call, out, scratch, ticker, |new, old| new > old, |i| values[i]),
+        WindowFn::TsOfMin => return extreme(call, out, scratch, ticker, |new, old| new <= old, |i| secs(ts[i])),
+        WindowFn::TsOfMax => return extreme(call, out, scratch, ticker, |new, old| new >= old, |i| secs(ts[i])),
         WindowFn::First => call.each(out, |_, lo, _| values[lo]),
         WindowFn::Last => call.each(out, |_, _, hi| values[hi - 1]),
         WindowFn::TsOfFirst => call.each(out, |_, lo, _| secs(ts[lo])),
         WindowFn::TsOfLast => call.each(out, |_, _, hi| secs(ts[hi - 1])),
         WindowFn::Changes => {
             let differ = |a: f64, b: f64| a != b && !(a.is_nan() && b.is_nan());
-            count_pairs(call, out, scratch, differ);
+            return count_pairs(call, out, scratch, ticker, differ);
         }
-        WindowFn::Resets => count_pairs(call, out, scratch, |before, after| after < before),
+        WindowFn::Resets => return count_pairs(call, out, scratch, ticker, |before, after| after < before),
         WindowFn::Stdvar => return lanes::variance(call, out, ticker, variance, |v| v),
         WindowFn::Stddev => return lanes::variance(call, out, ticker, variance, f64::sqrt),
         WindowFn::Quantile => {
             let q = call.numbers[0];
-            return call.each_slice(out, ticker, |i, _, v| {
+            return call.each_slice(out, ticker, |i, v, ticker| {
                 scratch.values.clear();
                 scratch.values.extend_from_slice(v);
-                Ok(quantile(q.at(i), &mut scratch.values))
+                select::quantile(q.at(i), &mut scratch.values, ticker)
             });
         }
-        WindowFn::Mad => return call.each_slice(out, ticker, |_, _, v| Ok(mad(v, &mut scratch.values))),
+        WindowFn::Mad => return call.each_slice(out, ticker, |_, v, ticker| mad(v, &mut scratch.values, ticker)),
         WindowFn::Deriv => {
             return lanes::line(call, out, ticker, |_, start| start, regression::line, |_, slope, _| slope);
         }
@@ -256,138 +310,40 @@ pub(crate) fn run(
         }
         WindowFn::DoubleExponentialSmoothing => {
             let [sf, tf] = call.numbers;
-            return call.each_slice(out, ticker, |i, _, v| regression::smooth(v, sf.at(i), tf.at(i)));
+            return call.each_slice(out, ticker, |i, v, ticker| regression::smooth(v, sf.at(i), tf.at(i), ticker));
         }
     }
     Ok(())
 }
 
-/// `a + b` and what rounding lost. Source: Knuth, TAOCP 2, 4.2.2, theorem B.
-#[inline(always)]
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
-    let s = a + b;
-    let bb = s - a;
-    (s, (a - (s - bb)) + (b - bb))
-}
-
-/// Prefix sums of `values` as unevaluated pairs of doubles; false where they would not be as good as summing each window:
-/// values that are not finite, or so far apart that 106 bits do not hold their sum.
-fn prefix_sums(values: &[f64], sums: &mut Vec<(f64, f64)>) -> bool {
-    const SPREAD_MAX: f64 = 1e15;
-    let (mut least, mut largest) = (f64::INFINITY, 0.0f64);
-    for v in values {
-        let a = v.abs();
-        largest = if a > largest || a.is_nan() { a } else { largest };
-        least = if a != 0.0 && a < least { a } else { least };
-    }
-    if !(largest < 1e290 && largest <= least * SPREAD_MAX || largest == 0.0) {
-        return false;
-    }
-    sums.clear();
-    sums.reserve(values.len() + 1);
-    // What rounding loses is summed beside the sums and not into them: two short chains instead of a long one.
-    let (mut hi, mut lo) = (0.0, 0.0);
-    sums.push((hi, lo));
-    for v in values {
-        let (s, e) = two_sum(hi, *v);
-        (hi, lo) = (s, lo + e);
-        sums.push((hi, lo));
-    }
-    true
-}
-
-#[inline(always)]
-fn prefix_difference(sums: &[(f64, f64)], lo: usize, hi: usize) -> f64 {
-    let (a, b) = (sums[hi], sums[lo]);
-    let (s, e) = two_sum(a.0, -b.0);
-    s + (e + (a.1 - b.1))
-}
-
-/// Windows shorter than this are summed as they are.
-const SHORT_WINDOW: u64 = 6;
-
-fn prefer_prefix(call: &Call<'_>) -> bool {
-    let total: u64 = call.windows.lo.iter().zip(&call.windows.hi).map(|(lo, hi)| u64::from(hi - lo)).sum();
-    let steps = call.windows.lo.len() as u64;
-    total > SHORT_WINDOW * steps && total > 2 * call.samples.values.len() as u64
-}
-
-fn sum(call: &Call<'_>, out: &mut [f64], scratch: &mut Scratch, ticker: &mut Ticker) -> Result<(), QueryError> {
-    if prefer_prefix(call) && prefix_sums(call.samples.values, &mut scratch.sums) {
-        let sums = &scratch.sums;
-        call.each(out, |_, lo, hi| prefix_difference(sums, lo, hi));
-        return Ok(());
-    }
-    call.each_slice(out, ticker, |_, _, values| {
-        let (mut sum, mut c) = (0.0, 0.0);
-        for v in values {
-            (sum, c) = kahan(*v, sum, c);
-        }
-        Ok(if sum.is_infinite() { sum } else { sum + c })
-    })
-}
-
-fn avg(call: &Call<'_>, out: &mut [f64], scratch: &mut Scratch, ticker: &mut Ticker) -> Result<(), QueryError> {
-    if prefer_prefix(call) && prefix_sums(call.samples.values, &mut scratch.sums) {
-        let sums = &scratch.sums;
-        call.each(out, |_, lo, hi| prefix_difference(sums, lo, hi) / float(hi - lo));
-        return Ok(());
-    }
-    call.each_slice(out, ticker, |_, _, values| Ok(mean(values)))
-}
-
-/// The mean, directly while the sum is finite, incrementally from where it is not.
-fn mean(values: &[f64]) -> f64 {
-    let (mut sum, mut c, mut count) = (values[0], 0.0, 1.0);
-    let mut incremental: Option<f64> = None;
-    for v in &values[1..] {
-        count += 1.0;
-        let before = match incremental {
-            Some(mean) => mean,
-            None => {
-                let (new_sum, new_c) = kahan(*v, sum, c);
-                if !new_sum.is_infinite() {
-                    (sum, c) = (new_sum, new_c);
-                    continue;
-                }
-                c /= count - 1.0;
-                sum / (count - 1.0)
-            }
-        };
-        let q = (count - 1.0) / count;
-        let (mean, new_c) = kahan(v / count, q * before, q * c);
-        (incremental, c) = (Some(mean), new_c);
-    }
-    match incremental {
-        Some(mean) => mean + c,
-        None => sum / count + c / count,
-    }
-}
-
 /// Population variance by Welford's method with compensation.
-fn variance(values: &[f64]) -> f64 {
+fn variance(values: &[f64], ticker: &mut Ticker) -> Result<f64, QueryError> {
     let (mut count, mut mean, mut c_mean, mut aux, mut c_aux) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for v in values {
-        count += 1.0;
-        let delta = v - (mean + c_mean);
-        (mean, c_mean) = kahan(delta / count, mean, c_mean);
-        (aux, c_aux) = kahan(delta * (v - (mean + c_mean)), aux, c_aux);
-    }
-    (aux + c_aux) / count
+    ticker.each_part(values, |part| {
+        for v in part {
+            count += 1.0;
+            let delta = v - (mean + c_mean);
+            (mean, c_mean) = kahan(delta / count, mean, c_mean);
+            (aux, c_aux) = kahan(delta * (v - (mean + c_mean)), aux, c_aux);
+        }
+    })?;
+    Ok((aux + c_aux) / count)
 }
 
 /// Median absolute deviation; NaN where any value is.
-fn mad(values: &[f64], scratch: &mut Vec<f64>) -> f64 {
-    if values.iter().any(|v| v.is_nan()) {
-        return NORMAL_NAN;
+fn mad(values: &[f64], scratch: &mut Vec<f64>, ticker: &mut Ticker) -> Result<f64, QueryError> {
+    let mut any_nan = false;
+    ticker.each_part(values, |part| any_nan |= part.iter().any(|v| v.is_nan()))?;
+    if any_nan {
+        return Ok(NORMAL_NAN);
     }
     scratch.clear();
     scratch.extend_from_slice(values);
-    let median = quantile(0.5, scratch);
+    let median = select::quantile(0.5, scratch, ticker)?;
     for v in scratch.iter_mut() {
         *v = (*v - median).abs();
     }
-    quantile(0.5, scratch)
+    select::quantile(0.5, scratch, ticker)
 }
 
 /// The sample that `beats` all others of its window, told by `tell`; NaN is beaten by everything. A queue holds the samples
@@ -396,9 +352,10 @@ fn extreme(
     call: &Call<'_>,
     out: &mut [f64],
     scratch: &mut Scratch,
+    ticker: &mut Ticker,
     beats: impl Fn(f64, f64) -> bool,
     tell: impl Fn(usize) -> f64,
-) {
+) -> Result<(), QueryError> {
     let values = call.samples.values;
     let queue = &mut scratch.queue;
     queue.clear();
@@ -407,6 +364,9 @@ fn extreme(
         let (lo, hi) = call.windows.at(i);
         seen = seen.max(lo);
         for at in seen..hi {
+            if Ticker::is_long(hi - seen) {
+                ticker.tick(1)?;
+            }
             let v = values[at];
             while queue.len() > front {
                 let last = values[queue[queue.len() - 1] as usize];
@@ -425,19 +385,32 @@ fn extreme(
         }
         *o = if lo < hi { tell(queue[front] as usize) } else { ABSENT };
     }
+    Ok(())
 }
 
 /// Number of neighbours of which `test` holds.
-fn count_pairs(call: &Call<'_>, out: &mut [f64], scratch: &mut Scratch, test: impl Fn(f64, f64) -> bool) {
+fn count_pairs(
+    call: &Call<'_>,
+    out: &mut [f64],
+    scratch: &mut Scratch,
+    ticker: &mut Ticker,
+    test: impl Fn(f64, f64) -> bool,
+) -> Result<(), QueryError> {
     let counts = &mut scratch.counts;
     counts.clear();
     counts.push(0);
     let mut n = 0;
-    for pair in call.samples.values.windows(2) {
-        n += u32::from(test(pair[0], pair[1]));
-        counts.push(n);
-    }
+    let values = call.samples.values;
+    let mut before = values.first().copied().unwrap_or(0.0);
+    ticker.each_part(values.get(1..).unwrap_or(&[]), |part| {
+        for v in part {
+            n += u32::from(test(before, *v));
+            counts.push(n);
+            before = *v;
+        }
+    })?;
     call.each(out, |_, lo, hi| f64::from(counts[hi - 1] - counts[lo]));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::map::{self, Work};
 use super::node::{Pipeline, SinkSpec, Source};
 use super::row::{Key, Seen};
 use super::sink::{Sink, State};
-use super::source::{self, Buffers, Env};
+use super::source::{self, Buffers, Env, Input};
 
 /// What one thread knows of a pipeline.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl LeafWorker {
         let pipelines = &plan.planned.leaf_plans[leaf].pipelines;
         let states = pipelines.iter().map(|at| PipelineState::new(&plan.planned.pipelines[*at], delayed)).collect();
         let ticker = Ticker::new(&plan.params.interrupt);
-        let work = Work { key: Key::new(model::Labels::empty()), column: Vec::new(), other: Vec::new() };
+        let work = Work::new(Key::new(model::Labels::empty()));
         LeafWorker {
             plan,
             leaf,
@@ -109,15 +109,21 @@ impl LeafWorker {
     fn push_one(&mut self, plan: &PlanState, series: &Series) -> Result<(), QueryError> {
         let range = plan.planned.leaves[self.leaf].range;
         self.stats.series += 1;
+        plan.budget.take(series)?;
         let pipelines = &plan.planned.leaf_plans[self.leaf].pipelines;
         let is_raw = |at: &usize| matches!(plan.planned.pipelines[*at].sink, SinkSpec::Raw);
-        let decoded =
-            if pipelines.iter().all(is_raw) { 0 } else { self.decoded.fill(series, range, &mut self.ticker)? };
+        let wants_stats = pipelines.iter().any(|at| plan.planned.pipelines[*at].stats_only);
+        let decoded = if pipelines.iter().all(is_raw) {
+            0
+        } else {
+            self.decoded.fill(series, range, wants_stats, &mut self.ticker)?
+        };
         self.stats.samples_decoded += decoded as u64;
         plan.budget.glance(self.decoded.len())?;
         let mut env = Env {
             delayed: plan.params.options.delayed_name_removal,
             type_and_unit_labels: plan.params.options.type_and_unit_labels,
+            start_timestamps: plan.params.options.start_timestamps,
             annotations: &mut self.annotations,
             ticker: &mut self.ticker,
             buffers: &mut self.buffers,
@@ -130,8 +136,8 @@ impl LeafWorker {
                     continue;
                 }
                 State::Points { .. } => {
-                    let samples = self.decoded.without_markers();
-                    let n = state.sink.add_points(&series.labels, samples, pipeline.grid, &plan.budget)? as u64;
+                    let input = Input { floats: self.decoded.without_markers(), hists: self.decoded.hists(false) };
+                    let n = state.sink.add_points(&series.labels, input, pipeline.grid, &plan.budget)? as u64;
                     self.stats.total_queryable_samples += n;
                     self.stats.samples_read += n;
                     state.source_count.add(Count { points: n, last: 0, window: 0 });
@@ -140,7 +146,8 @@ impl LeafWorker {
                 _ => {}
             }
             self.work.key = Key::new(series.labels.clone());
-            let run = Run { source: &pipeline.source, grid: pipeline.grid, unique: pipeline.unique };
+            let (source, grid, unique) = (&pipeline.source, pipeline.grid, pipeline.unique);
+            let run = Run { source, grid, unique, stats_only: pipeline.stats_only };
             let budget = &plan.budget;
             let (any, looked) = run.source(&self.decoded, &mut self.work, &mut state.source_seen, &mut env, budget)?;
             if pipeline.counts {
@@ -149,7 +156,7 @@ impl LeafWorker {
             self.stats.samples_read += looked.read;
             state.source_count.add(looked.out);
             if any && run_steps(pipeline, looked.out, state, &mut self.work, &mut env, budget, &mut self.stats)? {
-                state.sink.add(&self.work.key, &self.work.column, env.delayed, budget)?;
+                state.sink.add(&self.work.key, self.work.view(), env.delayed, budget)?;
             }
         }
         Ok(())
@@ -165,6 +172,8 @@ pub(crate) struct Run<'a> {
     pub(crate) source: &'a Source,
     pub(crate) grid: Grid,
     pub(crate) unique: Option<super::row::Uniqueness>,
+    /// Whether only counts and sums of histograms are looked at.
+    pub(crate) stats_only: bool,
 }
 
 impl Run<'_> {
@@ -178,12 +187,12 @@ impl Run<'_> {
         budget: &Budget,
     ) -> Result<(bool, source::Looked), QueryError> {
         budget.glance_columns(self.grid.count)?;
-        let (any, looked) = source::run(self.source, decoded, self.grid, &mut work.key, &mut work.column, env)?;
+        let (any, looked) = source::run(self.source, (decoded, self.stats_only), self.grid, work, env)?;
         if let (true, Some(mode)) = (any, self.unique) {
             if !env.delayed {
                 work.key.settle();
             }
-            seen.insert(&work.key.labels, &work.column, mode)?;
+            seen.insert(&work.key.labels, work.view(), mode)?;
         }
         Ok((any, looked))
     }
@@ -202,20 +211,21 @@ fn run_steps(
     let (mut from, mut count) = (pipeline.grid, Count { window: 0, ..source_count });
     for (at, step) in pipeline.steps.iter().enumerate() {
         budget.glance_columns(step.grid.count)?;
+        let had_hists = !work.hists.is_empty();
         let (left, looked) = map::apply(&step.op, from, step.grid, work, env)?;
         stats.total_queryable_samples += looked.seen;
         if !left {
             return Ok(false);
         }
-        if load::filters(&step.op) {
-            count = Count::of(&work.column, looked.out.window);
+        if load::filters(&step.op) || had_hists {
+            count = Count::of(work.view(), looked.out.window);
         }
         state.step_counts[at].add(count);
         if let Some(mode) = step.unique {
             if !env.delayed {
                 work.key.settle();
             }
-            state.step_seen[at].insert(&work.key.labels, &work.column, mode)?;
+            state.step_seen[at].insert(&work.key.labels, work.view(), mode)?;
         }
         from = step.grid;
     }

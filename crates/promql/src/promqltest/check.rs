@@ -1,16 +1,18 @@
 //! Evaluates expressions of a script and compares what comes of them.
 
-use model::{Labels, TimestampMs};
+use std::sync::Arc;
+
+use model::{FloatHistogram, Labels, TimestampMs, spans_match};
 use storage::Series;
 
 use super::script::{Eval, TextMatch, When};
 use super::series::Store;
-use crate::SequenceValue;
 use crate::ast::{AtModifier, Call, Expr, ExprKind, VectorSelector};
 use crate::engine::{
     Annotations, Feature, Limits, Options, QueryError, QueryParams, QueryResult, RangeSeries, Severity, Value,
     VectorSample, plan,
 };
+use crate::{SequenceValue, test_expression};
 
 /// Relative difference that is allowed.
 const EPSILON: f64 = 1e-6;
@@ -88,8 +90,12 @@ fn check_instant(eval: &Eval, expr: &Expr, at: TimestampMs, store: &Store) -> Ch
     }
     check_sorted(&series)?;
     let samples = series.into_iter().filter_map(|s| {
-        let value = s.points.iter().find(|(t, _)| *t == at)?.1;
-        Some(VectorSample { labels: s.labels, value })
+        let float = s.points.iter().find(|(t, _)| *t == at).map(|(_, v)| v);
+        let histogram = s.points.histograms().find(|(t, _)| *t == at).map(|(_, h)| Arc::clone(h));
+        if float.is_none() && histogram.is_none() {
+            return None;
+        }
+        Some(VectorSample { labels: s.labels, value: float.unwrap_or(0.0), histogram })
     });
     let samples: Vec<VectorSample> = samples.collect();
     let value = match value {
@@ -106,8 +112,8 @@ fn check_instant(eval: &Eval, expr: &Expr, at: TimestampMs, store: &Store) -> Ch
 
 /// Evaluates over the store, with two workers per leaf.
 fn query(expr: &Expr, mut params: QueryParams, store: &Store) -> Result<Result<QueryResult, QueryError>, Problem> {
-    params.limits = Limits { samples_max: 10_000 };
-    params.options = Options { delayed_name_removal: true, type_and_unit_labels: false };
+    params.limits = Limits { samples_max: 10_000, ..Limits::default() };
+    params.options = Options { delayed_name_removal: true, type_and_unit_labels: false, start_timestamps: true };
     let result = query_of(expr, params, store)?;
     match result {
         Err(QueryError::Unsupported(feature)) => Err(Problem::Needs(feature)),
@@ -242,9 +248,6 @@ fn check_annotations(eval: &Eval, annotations: &Annotations) -> Checked {
 /// Compares a value with the rows that are expected.
 fn compare(eval: &Eval, value: &Value, start: TimestampMs, end: TimestampMs, step_ms: i64) -> Checked {
     let expect = &eval.expect;
-    if expect.rows.iter().flat_map(|(_, row)| &row.values).any(|v| matches!(v, SequenceValue::Histogram { .. })) {
-        return Err(Problem::Needs(Feature::NativeHistograms));
-    }
     match value {
         Value::String { text, .. } => match &expect.string {
             Some(expected) if expected == text => Ok(()),
@@ -264,18 +267,26 @@ fn compare(eval: &Eval, value: &Value, start: TimestampMs, end: TimestampMs, ste
 fn compare_vector(eval: &Eval, samples: &[VectorSample]) -> Checked {
     for (at, sample) in samples.iter().enumerate() {
         let Some((position, row)) = eval.expect.row(&sample.labels) else {
-            return wrong(format!("unexpected {} {}", sample.labels, sample.value));
+            return wrong(format!("unexpected {} {}", sample.labels, text(sample.value, sample.histogram.as_deref())));
         };
         if eval.expect.ordered && *position != at + 1 {
             return wrong(format!("{} at {}, expected at {position}", sample.labels, at + 1));
         }
-        let expected = match row.values.first() {
-            Some(SequenceValue::Float(v)) => *v,
+        let (expected, hint_set) = match row.values.first() {
+            Some(SequenceValue::Float(v)) => (Err(*v), false),
+            Some(SequenceValue::Histogram { histogram, hint_set }) => (Ok(histogram), *hint_set),
             // Upstream compares with the zero value of what was omitted.
-            _ => 0.0,
+            Some(SequenceValue::Omitted) | None => (Err(0.0), false),
         };
-        if !almost_equal(sample.value, expected) {
-            return wrong(format!("{} is {}, expected {expected}", sample.labels, sample.value));
+        let same = match (&sample.histogram, expected) {
+            (None, Err(expected)) => almost_equal(sample.value, expected),
+            (Some(h), Ok(expected)) => same_histogram(h, expected, hint_set),
+            (_, _) => false,
+        };
+        if !same {
+            let found = text(sample.value, sample.histogram.as_deref());
+            let expected = text(expected.err().unwrap_or(0.0), expected.ok().map(Arc::as_ref));
+            return wrong(format!("{} is {found}, expected {expected}", sample.labels));
         }
     }
     let found = |labels: &Labels| samples.iter().any(|sample| sample.labels == *labels);
@@ -292,19 +303,34 @@ fn compare_matrix(eval: &Eval, series: &[RangeSeries], start: TimestampMs, end: 
             return wrong(format!("unexpected {} {:?}", s.labels, s.points.iter().collect::<Vec<_>>()));
         };
         let steps = (0i64..).map(|i| TimestampMs(start.0 + i * step_ms));
-        let mut expected = Vec::new();
+        let (mut expected, mut expected_histograms) = (Vec::new(), Vec::new());
         for (t, value) in steps.zip(&row.values) {
             if t > end {
                 return wrong(format!("more values are expected of {} than fit the range", s.labels));
             }
-            if let SequenceValue::Float(v) = value {
-                expected.push((t, *v));
+            match value {
+                SequenceValue::Omitted => {}
+                SequenceValue::Float(v) => expected.push((t, *v)),
+                SequenceValue::Histogram { histogram, hint_set } => {
+                    expected_histograms.push((t, histogram, *hint_set));
+                }
             }
         }
         let found: Vec<(TimestampMs, f64)> = s.points.iter().collect();
         let same = found.len() == expected.len()
             && found.iter().zip(&expected).all(|((t, v), (at, e))| t == at && almost_equal(*v, *e));
         if !same {
+            return wrong(format!("{} is {found:?}, expected {expected:?}", s.labels));
+        }
+        let found: Vec<_> = s.points.histograms().collect();
+        let same = found.len() == expected_histograms.len()
+            && found
+                .iter()
+                .zip(&expected_histograms)
+                .all(|((t, h), (at, e, hint_set))| t == at && same_histogram(h, e, *hint_set));
+        if !same {
+            let found: Vec<_> = found.iter().map(|(t, h)| (t.0, test_expression(h))).collect();
+            let expected: Vec<_> = expected_histograms.iter().map(|(t, h, _)| (t.0, test_expression(h))).collect();
             return wrong(format!("{} is {found:?}, expected {expected:?}", s.labels));
         }
     }
@@ -321,4 +347,28 @@ fn check_sorted(series: &[RangeSeries]) -> Checked {
 
 fn almost_equal(a: f64, b: f64) -> bool {
     crate::engine::almost_equal(a, b, EPSILON)
+}
+
+/// A value in words.
+fn text(float: f64, histogram: Option<&FloatHistogram>) -> String {
+    histogram.map_or_else(|| float.to_string(), test_expression)
+}
+
+/// Whether two histograms are almost the same once they are compact; the hint counts where it was written.
+fn same_histogram(found: &FloatHistogram, expected: &FloatHistogram, hint_set: bool) -> bool {
+    let (mut found, mut expected) = (found.clone(), expected.clone());
+    found.compact(0);
+    expected.compact(0);
+    let all_equal = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| almost_equal(*a, *b));
+    found.schema == expected.schema
+        && almost_equal(found.count, expected.count)
+        && almost_equal(found.sum, expected.sum)
+        && (!expected.is_custom() || found.custom_values == expected.custom_values)
+        && found.zero_threshold == expected.zero_threshold
+        && almost_equal(found.zero_count, expected.zero_count)
+        && spans_match(&found.negative_spans, &expected.negative_spans)
+        && all_equal(&found.negative_buckets, &expected.negative_buckets)
+        && spans_match(&found.positive_spans, &expected.positive_spans)
+        && all_equal(&found.positive_buckets, &expected.positive_buckets)
+        && (!hint_set || found.counter_reset_hint == expected.counter_reset_hint)
 }

@@ -3,6 +3,7 @@
 use model::{FloatHistogram, Labels, TimestampMs};
 use regexp::Regexp;
 
+use super::starts;
 use crate::ast::Expr;
 use crate::duration::{DurationError, parse_duration};
 use crate::numbers;
@@ -46,6 +47,14 @@ pub enum ScriptError {
         #[source]
         source: DurationError,
     },
+    /// Classic histograms that are none.
+    #[error("line {line}: {problem}")]
+    Load {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
     /// An `expect` line that says nothing.
     #[error("line {line}: invalid expect statement {text:?}")]
     Expect {
@@ -67,6 +76,7 @@ pub(super) enum Command {
 /// `load`
 #[derive(Debug)]
 pub(super) struct Load {
+    pub(super) line: usize,
     pub(super) step_ms: i64,
     /// Buckets also become native histograms.
     pub(super) with_nhcb: bool,
@@ -77,8 +87,8 @@ pub(super) struct Load {
 #[derive(Debug)]
 pub(super) struct LoadedSeries {
     pub(super) desc: SeriesDesc,
-    /// An `@st` line stood before it.
-    pub(super) has_start_times: bool,
+    /// For each value how far its start timestamp is from its time; empty where no `@st` line stood before it.
+    pub(super) starts: Vec<Option<i64>>,
 }
 
 /// When an expression is evaluated.
@@ -198,9 +208,17 @@ fn duration_ms(line: usize, text: &str) -> Result<i64, ScriptError> {
 }
 
 fn series(line: usize, text: &str) -> Result<SeriesDesc, ScriptError> {
-    // The sums of native histograms are not looked at: what has them is left out.
-    let combine = |a: &FloatHistogram, _: &FloatHistogram, _: Sign| -> Result<FloatHistogram, String> { Ok(a.clone()) };
     parse_series_desc(text, &combine).map_err(|source| ScriptError::Series { line, source })
+}
+
+/// Histograms that are described as one and what is added to it.
+fn combine(a: &FloatHistogram, b: &FloatHistogram, sign: Sign) -> Result<FloatHistogram, String> {
+    let mut h = a.clone();
+    let combined = match sign {
+        Sign::Plus => h.add(b),
+        Sign::Minus => h.sub(b),
+    };
+    combined.map(|_| h).map_err(|e| e.to_string())
 }
 
 fn parse_load(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Load, ScriptError> {
@@ -213,17 +231,25 @@ fn parse_load(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Load, Sc
     };
     let step_ms = duration_ms(line, step.trim())?;
     let mut all = Vec::new();
-    let mut has_start_times = false;
+    let mut starts: Option<(SeriesDesc, Vec<Option<i64>>)> = None;
     while let Some((line, text)) = lines.next_in_block() {
-        let metric = text.split([' ', '\t']).next().unwrap_or("");
-        if metric.ends_with("@st") {
-            has_start_times = true;
+        let (metric, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        if let Some(metric) = metric.strip_suffix("@st") {
+            starts = Some((series(line, &format!("{metric} _"))?, starts::parse(line, rest)?));
             continue;
         }
-        all.push(LoadedSeries { desc: series(line, text)?, has_start_times });
-        has_start_times = false;
+        let desc = series(line, text)?;
+        let starts = match starts.take() {
+            None => Vec::new(),
+            Some((of, starts)) if of.labels == desc.labels && starts.len() == desc.values.len() => starts,
+            Some(_) => return Err(ScriptError::Command { line, text: text.to_owned() }),
+        };
+        all.push(LoadedSeries { desc, starts });
     }
-    Ok(Load { step_ms, with_nhcb, series: all })
+    if starts.is_some() {
+        return Err(ScriptError::Command { line, text: "@st line has no following sample line".to_owned() });
+    }
+    Ok(Load { line, step_ms, with_nhcb, series: all })
 }
 
 fn parse_eval(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Eval, ScriptError> {

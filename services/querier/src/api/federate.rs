@@ -148,6 +148,12 @@ fn samples(chunk: &Chunk, range: TimeRange) -> Result<Vec<(i64, Option<f64>)>, c
             let all = times.into_iter().zip(values.into_iter().map(Some));
             Ok(all.filter(|(t, _)| range.contains(TimestampMs(*t))).collect())
         }
+        ChunkEncoding::Xor2 => {
+            let (mut starts, mut times, mut values) = (Vec::new(), Vec::new(), Vec::new());
+            chunkenc::decode_xor2(&chunk.data, &mut starts, &mut times, &mut values)?;
+            let all = times.into_iter().zip(values.into_iter().map(Some));
+            Ok(all.filter(|(t, _)| range.contains(TimestampMs(*t))).collect())
+        }
         ChunkEncoding::Histogram | ChunkEncoding::FloatHistogram => {
             Ok(vec![(chunk.maxt.0.min(range.maxt.0 - 1), None)])
         }

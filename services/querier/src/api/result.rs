@@ -2,8 +2,9 @@
 
 use std::vec;
 
-use model::TimestampMs;
+use model::{FloatHistogram, TimestampMs};
 use promql::engine::{RangeSeries, Value, VectorSample};
+use promql::histogram_json;
 use promql::numbers;
 
 use super::json::{put_labels, put_list, put_number, put_text, put_timestamp, put_value};
@@ -120,14 +121,27 @@ fn put_series(out: &mut Vec<u8>, series: &RangeSeries) {
         out.extend_from_slice(b",\"values\":");
         put_list(out, b"[]", points, |out, (at, value)| put_point(out, at, value));
     }
+    let mut histograms = series.points.histograms().peekable();
+    if histograms.peek().is_some() {
+        out.extend_from_slice(b",\"histograms\":");
+        put_list(out, b"[]", histograms, |out, (at, h)| put_histogram(out, at, h));
+    }
     out.push(b'}');
 }
 
 fn put_sample(out: &mut Vec<u8>, at: TimestampMs, sample: &VectorSample) {
     out.extend_from_slice(b"{\"metric\":");
     put_labels(out, &sample.labels);
-    out.extend_from_slice(b",\"value\":");
-    put_point(out, at, sample.value);
+    match &sample.histogram {
+        Some(h) => {
+            out.extend_from_slice(b",\"histogram\":");
+            put_histogram(out, at, h);
+        }
+        None => {
+            out.extend_from_slice(b",\"value\":");
+            put_point(out, at, sample.value);
+        }
+    }
     out.push(b'}');
 }
 
@@ -136,5 +150,13 @@ fn put_point(out: &mut Vec<u8>, at: TimestampMs, value: f64) {
     put_timestamp(out, at);
     out.push(b',');
     put_value(out, value);
+    out.push(b']');
+}
+
+fn put_histogram(out: &mut Vec<u8>, at: TimestampMs, h: &FloatHistogram) {
+    out.push(b'[');
+    put_timestamp(out, at);
+    out.push(b',');
+    out.extend_from_slice(histogram_json(h).as_bytes());
     out.push(b']');
 }

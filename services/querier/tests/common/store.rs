@@ -3,19 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use chunkenc::XorEncoder;
+use chunkenc::{FloatHistogramBuilder, NeedsNewChunk, XorEncoder};
 use exposition::{Entry, Format, LabelsScratch, Parser};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
-use model::{Exemplar, Labels, Matcher, SeriesId, TenantId, TimeRange, TimestampMs};
+use model::{Exemplar, FloatHistogram, Labels, Matcher, SeriesId, TenantId, TimeRange, TimestampMs};
 use querier::{ExemplarSeries, ExemplarSource};
 use serde_json::Value;
 use storage::{
     Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, Series, SeriesBatch,
 };
 
-/// Samples of a series; `None` stands for a native histogram.
-type Samples = BTreeMap<i64, Option<f64>>;
+/// A sample of a series.
+#[derive(Clone)]
+enum Sample {
+    Float(f64),
+    Histogram(FloatHistogram),
+}
+
+/// Samples of a series.
+type Samples = BTreeMap<i64, Sample>;
 
 #[derive(Clone, Default)]
 pub(crate) struct MemoryStore {
@@ -28,7 +35,7 @@ const CHUNK_SAMPLES: usize = 12;
 const BATCH_SERIES: usize = 7;
 
 impl MemoryStore {
-    fn add(&mut self, labels: &Labels, at: i64, value: Option<f64>) {
+    fn add(&mut self, labels: &Labels, at: i64, value: Sample) {
         let id = SeriesId::compute(&TenantId::anonymous(), labels, &mut Vec::new());
         self.series.entry(id).or_insert_with(|| (labels.clone(), Samples::new())).1.insert(at, value);
     }
@@ -42,7 +49,7 @@ impl MemoryStore {
             series.labels(&mut scratch).unwrap();
             let labels = scratch.to_labels().unwrap();
             let sample = series.sample;
-            self.add(&labels, sample.timestamp.unwrap().0, Some(sample.value));
+            self.add(&labels, sample.timestamp.unwrap().0, Sample::Float(sample.value));
             if let Some(exemplar) = parser.exemplar() {
                 let exemplar = exemplar.to_exemplar(&mut scratch).unwrap();
                 self.exemplars.entry(labels).or_default().push(exemplar);
@@ -59,9 +66,9 @@ impl MemoryStore {
             let labels = Labels::from_pairs(labels).unwrap();
             for sample in line["samples"].as_array().unwrap() {
                 let value = match sample[1].as_str().unwrap() {
-                    "stale" => Some(model::stale_nan()),
-                    text if text.starts_with("{{") => None,
-                    text => Some(text.parse().unwrap()),
+                    "stale" => Sample::Float(model::stale_nan()),
+                    text if text.starts_with("{{") => Sample::Histogram(histogram(text)),
+                    text => Sample::Float(text.parse().unwrap()),
                 };
                 self.add(&labels, sample[0].as_i64().unwrap(), value);
             }
@@ -79,20 +86,52 @@ impl MemoryStore {
     }
 }
 
+/// A histogram as test scripts write it.
+fn histogram(text: &str) -> FloatHistogram {
+    let combine = |_: &FloatHistogram, _: &FloatHistogram, _| Err("one histogram at a time".to_owned());
+    match promql::parse_series_desc(format!("x {text}"), &combine).unwrap().values.remove(0) {
+        promql::SequenceValue::Histogram { histogram, .. } => FloatHistogram::clone(&histogram),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn chunks(samples: &Samples) -> Vec<Chunk> {
-    let all: Vec<(i64, Option<f64>)> = samples.iter().map(|(t, v)| (*t, *v)).collect();
-    let mut chunks = Vec::new();
-    for run in all.chunk_by(|a, b| a.1.is_some() == b.1.is_some()).flat_map(|run| run.chunks(CHUNK_SAMPLES)) {
+    let all: Vec<(i64, &Sample)> = samples.iter().map(|(t, v)| (*t, v)).collect();
+    let is_float = |sample: &Sample| matches!(sample, Sample::Float(_));
+    let runs = all.chunk_by(|a, b| is_float(a.1) == is_float(b.1));
+    runs.flat_map(|run| if is_float(run[0].1) { float_chunks(run) } else { histogram_chunks(run) }).collect()
+}
+
+fn float_chunks(run: &[(i64, &Sample)]) -> Vec<Chunk> {
+    let of_part = |part: &[(i64, &Sample)]| {
         let mut encoder = XorEncoder::new();
-        run.iter().for_each(|(t, v)| encoder.append(*t, v.unwrap_or(0.0)));
-        // What is in a chunk of histograms is not looked at: nothing decodes them yet.
-        let floats = run[0].1.is_some();
-        chunks.push(Chunk {
-            encoding: if floats { ChunkEncoding::Xor } else { ChunkEncoding::FloatHistogram },
-            mint: TimestampMs(run[0].0),
-            maxt: TimestampMs(run[run.len() - 1].0),
-            data: if floats { encoder.into_bytes().into() } else { Bytes::new() },
-        });
+        for (t, sample) in part {
+            let Sample::Float(v) = sample else { continue };
+            encoder.append(*t, *v);
+        }
+        let (mint, maxt) = (TimestampMs(part[0].0), TimestampMs(part[part.len() - 1].0));
+        Chunk { encoding: ChunkEncoding::Xor, mint, maxt, data: encoder.into_bytes().into() }
+    };
+    run.chunks(CHUNK_SAMPLES).map(of_part).collect()
+}
+
+/// Chunks that are begun anew where a histogram does not fit.
+fn histogram_chunks(run: &[(i64, &Sample)]) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::new();
+    let mut builder = FloatHistogramBuilder::default();
+    for (t, sample) in run {
+        let Sample::Histogram(h) = sample else { continue };
+        let fits = builder.push(*t, h);
+        if let Err(NeedsNewChunk { counter_reset }) = fits {
+            builder = FloatHistogramBuilder::new(counter_reset);
+            builder.push(*t, h).unwrap();
+        }
+        let (encoding, at) = (ChunkEncoding::FloatHistogram, TimestampMs(*t));
+        if chunks.is_empty() || fits.is_err() {
+            chunks.push(Chunk { encoding, mint: at, maxt: at, data: Bytes::new() });
+        }
+        let chunk = chunks.last_mut().unwrap();
+        (chunk.maxt, chunk.data) = (at, Bytes::copy_from_slice(builder.bytes()));
     }
     chunks
 }

@@ -7,9 +7,11 @@ use super::Grouper;
 use crate::engine::column::{ABSENT, is_absent};
 use crate::engine::error::QueryError;
 use crate::engine::format::go_f;
+use crate::engine::hists::View;
 use crate::engine::limits::Tally;
 use crate::engine::node::Groups;
 use crate::engine::row::{Key, Row};
+use crate::histogram_text::format_histogram;
 
 #[derive(Debug)]
 pub(crate) struct CountValues {
@@ -33,31 +35,44 @@ impl CountValues {
     }
 
     /// Adds a row.
-    pub(crate) fn add(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: View<'_>, tally: &mut Tally<'_>) -> Result<(), QueryError> {
         let mut key = key.clone();
         if !self.delayed {
             key.settle();
         }
         let mut by_value: HashMap<u64, Labels> = HashMap::new();
-        for (i, v) in column.iter().enumerate() {
+        for (i, v) in column.values.iter().enumerate() {
             if is_absent(*v) {
                 continue;
             }
             let bits = if v.is_nan() { u64::MAX } else { v.to_bits() };
-            let labels = by_value.entry(bits).or_insert_with(|| {
-                let mut with_value = LabelsBuilder::from_labels(&key.labels);
-                with_value.set(&self.label, &go_f(*v));
-                self.grouper.labels(&Key::new(with_value.build()))
-            });
-            let counts = match self.counts.get_mut(labels) {
-                Some(counts) => counts,
-                None => {
-                    tally.hold(self.n)?;
-                    self.counts.entry(labels.clone()).or_insert_with(|| vec![0.0; self.n].into())
-                }
-            };
-            counts[i] += 1.0;
+            let labels = by_value.entry(bits).or_insert_with(|| self.labels(&key, &go_f(*v))).clone();
+            self.count(labels, i, tally)?;
         }
+        for (i, h) in column.hists.iter() {
+            let labels = self.labels(&key, &format_histogram(h));
+            self.count(labels, i, tally)?;
+        }
+        Ok(())
+    }
+
+    /// The labels of the group of a row with this value.
+    fn labels(&self, key: &Key, value: &str) -> Labels {
+        let mut with_value = LabelsBuilder::from_labels(&key.labels);
+        with_value.set(&self.label, value);
+        self.grouper.labels(&Key::new(with_value.build()))
+    }
+
+    fn count(&mut self, labels: Labels, i: usize, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        let n = self.n;
+        let counts = match self.counts.get_mut(&labels) {
+            Some(counts) => counts,
+            None => {
+                tally.hold(n)?;
+                self.counts.entry(labels).or_insert_with(|| vec![0.0; n].into())
+            }
+        };
+        counts[i] += 1.0;
         Ok(())
     }
 
@@ -81,7 +96,7 @@ impl CountValues {
             .into_iter()
             .map(|(labels, mut counts)| {
                 counts.iter_mut().for_each(|n| *n = if *n == 0.0 { ABSENT } else { *n });
-                Row { key: Key::new(labels), values: counts }
+                Row::of_floats(Key::new(labels), counts)
             })
             .collect()
     }

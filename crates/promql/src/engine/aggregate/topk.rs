@@ -7,19 +7,24 @@
 use model::Labels;
 
 use super::Grouper;
-use crate::ast::AggregateOp;
+use crate::ast::{AggregateOp, Pos};
+use crate::engine::annotations::Annotations;
 use crate::engine::column::{ABSENT, is_absent};
 use crate::engine::error::QueryError;
+use crate::engine::hists::{Hists, NO_HISTS, View};
 use crate::engine::limits::Tally;
 use crate::engine::node::{Groups, Scalar};
 use crate::engine::row::{Key, Row};
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// A value that stays for now, and the row it came from.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// Zero for a histogram.
     value: f64,
+    is_histogram: bool,
     row: u32,
 }
 
@@ -27,6 +32,7 @@ struct Entry {
 #[derive(Debug)]
 struct Candidate {
     key: Key,
+    hists: Hists,
     used: u32,
 }
 
@@ -36,6 +42,10 @@ pub(crate) struct TopK {
     /// All rows, while they are few.
     kept: Option<Vec<Row>>,
     k: Vec<usize>,
+    /// The aggregation, to which annotations point.
+    pos: Pos,
+    /// Whether histograms were passed over.
+    ignored: bool,
     grouper: Grouper,
     delayed: bool,
     /// Per group and step a heap, the worst on top.
@@ -57,11 +67,13 @@ fn counts(k: &Scalar, n: usize) -> Vec<usize> {
 }
 
 impl TopK {
-    pub(crate) fn new(op: AggregateOp, groups: &Groups, k: &Scalar, delayed: bool, n: usize) -> TopK {
+    pub(crate) fn new((op, pos): (AggregateOp, Pos), groups: &Groups, k: &Scalar, delayed: bool, n: usize) -> TopK {
         TopK {
             op,
             kept: Some(Vec::new()),
             k: counts(k, n),
+            pos,
+            ignored: false,
             grouper: Grouper::new(groups, delayed),
             delayed,
             heaps: Vec::new(),
@@ -71,10 +83,15 @@ impl TopK {
     }
 
     /// Adds a row.
-    pub(crate) fn add(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, key: &Key, column: View<'_>, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        let mut column = column;
+        if !column.hists.is_empty() && self.op != AggregateOp::Limitk {
+            self.ignored |= column.hists.iter().any(|(i, _)| self.k[i] > 0);
+            column.hists = &NO_HISTS;
+        }
         let Some(kept) = &mut self.kept else { return self.add_best(key, column, tally) };
         tally.hold(self.k.len())?;
-        kept.push(Row { key: key.clone(), values: column.into() });
+        kept.push(Row { key: key.clone(), values: column.values.into(), hists: column.hists.clone() });
         if kept.len().saturating_mul(self.k.len()) > tally.budget.kept_values_max() {
             self.keep_best(tally)?;
         }
@@ -85,12 +102,12 @@ impl TopK {
     fn keep_best(&mut self, tally: &mut Tally<'_>) -> Result<(), QueryError> {
         for row in self.kept.take().into_iter().flatten() {
             tally.release(row.values.len());
-            self.add_best(&row.key, &row.values, tally)?;
+            self.add_best(&row.key, row.view(), tally)?;
         }
         Ok(())
     }
 
-    fn add_best(&mut self, key: &Key, column: &[f64], tally: &mut Tally<'_>) -> Result<(), QueryError> {
+    fn add_best(&mut self, key: &Key, column: View<'_>, tally: &mut Tally<'_>) -> Result<(), QueryError> {
         let group = self.grouper.find(key);
         if group == self.heaps.len() {
             self.heaps.push(vec![Vec::new(); self.k.len()]);
@@ -99,21 +116,25 @@ impl TopK {
         if !self.delayed {
             key.settle();
         }
+        let candidate = Candidate { key, hists: column.hists.clone(), used: 0 };
         let row = match self.free.pop() {
             Some(row) => {
-                self.rows[row as usize] = Candidate { key, used: 0 };
+                self.rows[row as usize] = candidate;
                 row
             }
             None => {
-                self.rows.push(Candidate { key, used: 0 });
+                self.rows.push(candidate);
                 u32::try_from(self.rows.len() - 1).map_err(|_| QueryError::TooManySamples)?
             }
         };
         let mut held = 0;
-        for (i, v) in column.iter().enumerate() {
+        for (i, v) in column.values.iter().enumerate() {
             if !is_absent(*v) {
-                held += usize::from(self.offer(group, i, Entry { value: *v, row }));
+                held += usize::from(self.offer(group, i, Entry { value: *v, is_histogram: false, row }));
             }
+        }
+        for (i, _) in column.hists.iter() {
+            held += usize::from(self.offer(group, i, Entry { value: 0.0, is_histogram: true, row }));
         }
         if self.rows[row as usize].used == 0 {
             self.free.push(row);
@@ -149,17 +170,18 @@ impl TopK {
 
     /// Adds what another thread kept.
     pub(crate) fn merge(&mut self, mut other: TopK, tally: &mut Tally<'_>) -> Result<(), QueryError> {
+        self.ignored |= other.ignored;
         if let Some(kept) = other.kept.take() {
             for row in kept {
                 tally.release(row.values.len());
-                self.add(&row.key, &row.values, tally)?;
+                self.add(&row.key, row.view(), tally)?;
             }
             return Ok(());
         }
         self.keep_best(tally)?;
-        for row in other.finish() {
-            tally.release(row.values.iter().filter(|v| !is_absent(**v)).count());
-            self.add_best(&row.key, &row.values, tally)?;
+        for row in other.finish(&mut Annotations::default()) {
+            tally.release((0..row.values.len()).filter(|i| row.view().has(*i)).count());
+            self.add_best(&row.key, row.view(), tally)?;
         }
         Ok(())
     }
@@ -170,7 +192,7 @@ impl TopK {
         let groups: Vec<usize> = kept.iter().map(|row| self.grouper.find(&row.key)).collect();
         let group_count = groups.iter().max().map_or(0, |max| max + 1);
         let n = self.k.len();
-        let mut chosen: Vec<Option<Box<[f64]>>> = Vec::new();
+        let mut chosen: Vec<Option<(Box<[f64]>, Hists)>> = Vec::new();
         chosen.resize_with(kept.len(), || None);
         let mut order = Vec::new();
         let mut heaps: Vec<Vec<Entry>> = vec![Vec::new(); group_count];
@@ -178,8 +200,10 @@ impl TopK {
             heaps.iter_mut().for_each(Vec::clear);
             let k = self.k[i].min(kept.len());
             for ((at, row), group) in (0u32..).zip(&kept).zip(&groups) {
-                if k > 0 && !is_absent(row.values[i]) {
-                    go_offer(self.op, &mut heaps[*group], k, Entry { value: row.values[i], row: at });
+                if k > 0 && row.view().has(i) {
+                    let is_histogram = is_absent(row.values[i]);
+                    let value = if is_histogram { 0.0 } else { row.values[i] };
+                    go_offer(self.op, &mut heaps[*group], k, Entry { value, is_histogram, row: at });
                 }
             }
             for heap in &mut heaps {
@@ -189,11 +213,14 @@ impl TopK {
                 }
                 for entry in heap.iter() {
                     let at = entry.row as usize;
-                    let column = chosen[at].get_or_insert_with(|| {
+                    let (column, hists) = chosen[at].get_or_insert_with(|| {
                         order.push(at);
-                        vec![ABSENT; n].into()
+                        (vec![ABSENT; n].into(), Hists::default())
                     });
-                    column[i] = entry.value;
+                    match kept[at].hists.get(i).filter(|_| entry.is_histogram) {
+                        Some(h) => hists.set(i, n, Arc::clone(h)),
+                        None => column[i] = entry.value,
+                    }
                 }
             }
         }
@@ -203,19 +230,24 @@ impl TopK {
             if !delayed {
                 key.settle();
             }
-            Some(Row { key, values: chosen[at].take()? })
+            let (values, hists) = chosen[at].take()?;
+            Some(Row { key, values, hists })
         };
         order.into_iter().filter_map(row_of).collect()
     }
 
     /// The rows that have values left: group by group, within a group by the order of the last step, best first.
-    pub(crate) fn finish(mut self) -> Vec<Row> {
+    pub(crate) fn finish(mut self, annotations: &mut Annotations) -> Vec<Row> {
+        if self.ignored {
+            let name = if self.op == AggregateOp::Topk { "topk" } else { "bottomk" };
+            annotations.ignored_in_aggregation(self.pos, name);
+        }
         if let Some(kept) = self.kept.take() {
             return self.finish_kept(kept);
         }
         let TopK { op, k, heaps, rows, .. } = self;
         let n = k.len();
-        let mut values: Vec<Option<Box<[f64]>>> = Vec::new();
+        let mut values: Vec<Option<(Box<[f64]>, Hists)>> = Vec::new();
         values.resize_with(rows.len(), || None);
         let mut order = Vec::new();
         for group in heaps {
@@ -223,15 +255,22 @@ impl TopK {
                 heap.sort_unstable_by(|a, b| rank(op, a, b, &rows));
                 for entry in heap {
                     let at = entry.row as usize;
-                    let column = values[at].get_or_insert_with(|| {
+                    let (column, hists) = values[at].get_or_insert_with(|| {
                         order.push(at);
-                        vec![ABSENT; n].into()
+                        (vec![ABSENT; n].into(), Hists::default())
                     });
-                    column[i] = entry.value;
+                    match rows[at].hists.get(i).filter(|_| entry.is_histogram) {
+                        Some(h) => hists.set(i, n, Arc::clone(h)),
+                        None => column[i] = entry.value,
+                    }
                 }
             }
         }
-        order.into_iter().filter_map(|at| Some(Row { key: rows[at].key.clone(), values: values[at].take()? })).collect()
+        let row_of = |at: usize| {
+            let (values, hists) = values[at].take()?;
+            Some(Row { key: rows[at].key.clone(), values, hists })
+        };
+        order.into_iter().filter_map(row_of).collect()
     }
 }
 

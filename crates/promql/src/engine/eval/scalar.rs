@@ -59,9 +59,13 @@ impl Evaluator<'_> {
             MapOp::Round(s) => MapOp::Round(self.resolve(s)?),
             MapOp::LimitRatio(s) => MapOp::LimitRatio(self.resolve(s)?),
             MapOp::Clamp { min, max } => MapOp::Clamp { min: self.resolve(min)?, max: self.resolve(max)? },
-            MapOp::Scalar { op, keep, scalar, scalar_first } => {
-                MapOp::Scalar { op: *op, keep: *keep, scalar: self.resolve(scalar)?, scalar_first: *scalar_first }
-            }
+            MapOp::Scalar { op, keep, scalar, scalar_first, pos } => MapOp::Scalar {
+                op: *op,
+                keep: *keep,
+                scalar: self.resolve(scalar)?,
+                scalar_first: *scalar_first,
+                pos: *pos,
+            },
             MapOp::Subquery { call, from, repeat } => {
                 MapOp::Subquery { call: self.resolve_call(call)?, from: *from, repeat: *repeat }
             }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use regexp::Regexp;
 
-use super::{Built, BuiltKind, Changes, Instant, Planner, Scope, absent_labels, window_range};
+use super::{Built, BuiltKind, Changes, Instant, Planner, Scope, absent_labels, samples_of};
 use crate::ast::{Call, Expr, ExprKind, Pos};
 use crate::engine::column::Grid;
-use crate::engine::error::{Feature, QueryError};
+use crate::engine::error::QueryError;
+use crate::engine::extended::{self, Extension};
+use crate::engine::histogram::HistogramStat;
 use crate::engine::invariant::unparen;
 use crate::engine::math::MathFn;
 use crate::engine::node::{
@@ -32,7 +34,7 @@ fn text(call: &Call, at: usize) -> Result<&str, QueryError> {
 
 /// Whether the text of an argument is all of its bytes.
 fn is_utf8(call: &Call, at: usize) -> bool {
-    matches!(call.args.get(at).map(|arg| &arg.kind), Some(ExprKind::String(literal)) if literal.exact.is_none())
+    matches!(arg(call, at).map(|arg| &arg.kind), Ok(ExprKind::String(literal)) if literal.exact.is_none())
 }
 
 impl Planner<'_> {
@@ -43,6 +45,10 @@ impl Planner<'_> {
         }
         if let Some(function) = MathFn::of_name(call.function) {
             return self.map_first(call, MapOp::Math(function), grid, scope);
+        }
+        if let Some(stat) = HistogramStat::of_name(call.function) {
+            let scope = Scope { within_stats: scope.within_stats || stat.needs_no_buckets(), ..scope };
+            return self.map_first(call, MapOp::HistogramStat(stat), grid, scope);
         }
         if let Some(function) = TimeFn::of_name(call.function) {
             if !call.args.is_empty() {
@@ -84,6 +90,13 @@ impl Planner<'_> {
                 ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Timestamp),
                 _ => self.map_first(call, MapOp::StepTime, grid, scope),
             },
+            // Start timestamps belong to samples of storage: any other expression has lost them.
+            "start_timestamp" => match &arg(call, 0)?.kind {
+                ExprKind::Vector(selector) if self.params.options.start_timestamps => {
+                    self.instant(selector, grid, scope, Instant::Start)
+                }
+                _ => self.map_first(call, MapOp::Nothing, grid, scope),
+            },
             "vector" => {
                 let number = self.scalar(arg(call, 0)?, grid, scope)?;
                 Ok(node(Node::Vector(number, grid.count), grid))
@@ -101,25 +114,21 @@ impl Planner<'_> {
             }
             "histogram_quantile" => {
                 let q = self.scalar(arg(call, 0)?, grid, scope)?;
-                self.histogram(HistogramFn::Quantile(q, arg(call, 0)?.pos), arg(call, 1)?, grid, scope)
+                self.histogram(call, HistogramFn::Quantile(q, arg(call, 0)?.pos), arg(call, 1)?, grid, scope)
             }
             "histogram_fraction" => {
                 let lower = self.scalar(arg(call, 0)?, grid, scope)?;
                 let upper = self.scalar(arg(call, 1)?, grid, scope)?;
-                self.histogram(HistogramFn::Fraction(lower, upper), arg(call, 2)?, grid, scope)
+                self.histogram(call, HistogramFn::Fraction(lower, upper), arg(call, 2)?, grid, scope)
             }
             "histogram_quantiles" => {
                 let label = text(call, 1)?.to_owned();
                 let qs: Result<Vec<_>, QueryError> = (2..call.args.len())
                     .map(|at| Ok((self.scalar(arg(call, at)?, grid, scope)?, arg(call, at)?.pos)))
                     .collect();
-                self.histogram(HistogramFn::Quantiles(label, qs?), arg(call, 0)?, grid, scope)
+                self.histogram(call, HistogramFn::Quantiles(label, qs?), arg(call, 0)?, grid, scope)
             }
-            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
-                self.map_first(call, MapOp::NoFloats, grid, scope)
-            }
-            "info" => Err(QueryError::Unsupported(Feature::Info)),
-            "start_timestamp" => Err(QueryError::Unsupported(Feature::StartTimestamps)),
+            "info" => self.info(call, grid, scope),
             _ => Err(QueryError::Malformed("an unknown function")),
         }
     }
@@ -155,16 +164,24 @@ impl Planner<'_> {
             ExprKind::Matrix(matrix) => {
                 let (end, matchers) = self.selector(&matrix.selector)?;
                 let spec = WindowSpec { range: self.times.positive(&matrix.range)?, end };
+                if let Some(refused) = extended::refusal(matrix.selector.edges, call.function) {
+                    return Err(refused);
+                }
+                let extension = Extension::new(matrix.selector.edges, self.params.lookback.0);
                 let labels = absent_labels(&matchers);
-                let samples = window_range(grid, end, spec.range);
-                let source = Source::Window(WindowCall { function, spec, numbers, pos });
+                let samples = samples_of(grid, spec, extension);
+                let source = Source::Window(WindowCall { function, spec, numbers, pos, extension });
                 (self.stream(matchers, samples, source, grid, scope, changes()), labels)
             }
             ExprKind::Subquery(subquery) => {
                 let (from, spec) = self.subquery_windows(subquery, grid)?;
-                let inner = self.vector(&subquery.expr, from, Scope { counts: false, ..scope })?;
+                let inner = self.vector(&subquery.expr, from, Scope { counts: false, needs_buckets: true, ..scope })?;
                 let repeat = if scope.counts { scope.repeat } else { 0 };
-                let op = MapOp::Subquery { call: WindowCall { function, spec, numbers, pos }, from, repeat };
+                let op = MapOp::Subquery {
+                    call: WindowCall { function, spec, numbers, pos, extension: None },
+                    from,
+                    repeat,
+                };
                 (self.map(inner, op, grid, changes()), model::Labels::empty())
             }
             _ => return Err(QueryError::Malformed("no range vector where one is wanted")),
@@ -236,7 +253,10 @@ impl Planner<'_> {
         grid: Grid,
         scope: Scope,
     ) -> Result<Built, QueryError> {
-        let built = self.vector(arg(call, 0)?, grid, scope)?;
+        let mut built = self.vector(arg(call, 0)?, grid, scope)?;
+        if matches!(by, SortBy::Value) {
+            built = self.map(built, MapOp::FloatsOnly, grid, Changes::Nothing);
+        }
         if !grid.is_instant {
             return Ok(self.with_warning(built, Some(Warning::Sort(expr.pos))));
         }
@@ -249,15 +269,16 @@ impl Planner<'_> {
     #[inline(never)]
     fn histogram(
         &mut self,
+        call: &Call,
         function: HistogramFn,
         vector: &Expr,
         grid: Grid,
         scope: Scope,
     ) -> Result<Built, QueryError> {
-        let pos = vector.pos;
-        let built = self.vector(vector, grid, scope)?;
+        let (pos, first_pos) = (vector.pos, arg(call, 0)?.pos);
+        let built = self.vector(vector, grid, Scope { needs_buckets: true, ..scope })?;
         let input = self.close(built);
-        Ok(node(Node::Histogram(Box::new(HistogramNode { function, input, grid, pos })), grid))
+        Ok(node(Node::Histogram(Box::new(HistogramNode { function, input, grid, pos, first_pos })), grid))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::sums::mean;
 use super::*;
 use crate::engine::Interrupt;
 use crate::engine::column::is_absent;
@@ -12,6 +13,7 @@ fn naive(function: WindowFn, ts: &[i64], values: &[f64], end: i64, range: i64) -
     if n == 0 {
         return None;
     }
+    let ticker = &mut Ticker::new(&Interrupt::default());
     let fold = |beats: fn(f64, f64) -> bool| {
         let mut best = (values[0], ts[0]);
         for (v, t) in values.iter().zip(ts) {
@@ -31,18 +33,18 @@ fn naive(function: WindowFn, ts: &[i64], values: &[f64], end: i64, range: i64) -
     let pairs = |test: fn(f64, f64) -> bool| float(values.windows(2).filter(|p| test(p[0], p[1])).count());
     Some(match function {
         WindowFn::Sum => sum(),
-        WindowFn::Avg => mean(values),
+        WindowFn::Avg => mean(values, ticker).unwrap(),
         WindowFn::Count => float(n),
         WindowFn::Min => fold(|a, b| a < b).0,
         WindowFn::Max => fold(|a, b| a > b).0,
         WindowFn::TsOfMin => secs(fold(|a, b| a <= b).1),
         WindowFn::TsOfMax => secs(fold(|a, b| a >= b).1),
-        WindowFn::Stdvar => variance(values),
-        WindowFn::Stddev => variance(values).sqrt(),
+        WindowFn::Stdvar => variance(values, ticker).unwrap(),
+        WindowFn::Stddev => variance(values, ticker).unwrap().sqrt(),
         WindowFn::Changes => pairs(|a, b| a != b && !(a.is_nan() && b.is_nan())),
         WindowFn::Resets => pairs(|a, b| b < a),
         WindowFn::Deriv if n < 2 => return None,
-        WindowFn::Deriv => regression::line(ts, values, ts[0]).0,
+        WindowFn::Deriv => regression::line(ts, values, ts[0], ticker).unwrap().0,
         WindowFn::Rate | WindowFn::Increase | WindowFn::Delta if n < 2 => return None,
         WindowFn::Rate | WindowFn::Increase | WindowFn::Delta => {
             let is_counter = function != WindowFn::Delta;
