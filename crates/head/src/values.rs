@@ -3,7 +3,7 @@
 
 use chunkenc::{
     CounterReset, DecodeError, FloatHistogramBuilder, HistogramBuilder, HistogramSamples, IntegerHistogramSamples,
-    XorDecoder, XorEncoder,
+    Xor2Decoder, XorDecoder, XorEncoder,
 };
 use model::{SampleValue, join};
 use storage::ChunkEncoding;
@@ -68,7 +68,7 @@ impl OpenHistograms {
         let mut samples = HistogramSamples::new(encoding == ChunkEncoding::FloatHistogram, bytes);
         let (mint, _) = samples.next()?.ok()?;
         let builder = match encoding {
-            ChunkEncoding::Xor => return None,
+            ChunkEncoding::Xor | ChunkEncoding::Xor2 => return None,
             ChunkEncoding::Histogram => Builder::Integer(HistogramBuilder::from_bytes(bytes).ok()?),
             ChunkEncoding::FloatHistogram => Builder::Float(FloatHistogramBuilder::from_bytes(bytes).ok()?),
         };
@@ -151,6 +151,14 @@ pub fn decode(encoding: ChunkEncoding, bytes: &[u8]) -> Result<Vec<(i64, SampleV
         ChunkEncoding::Xor => {
             let (mut decoder, mut samples) = (XorDecoder::new(bytes)?, Vec::new());
             while let Some((t, v)) = decoder.next()? {
+                samples.push((t, SampleValue::Float(v)));
+            }
+            Ok(samples)
+        }
+        // A block of a Prometheus may hold these; what is encoded from them here loses its start timestamps.
+        ChunkEncoding::Xor2 => {
+            let (mut decoder, mut samples) = (Xor2Decoder::new(bytes)?, Vec::new());
+            while let Some((_start, t, v)) = decoder.next()? {
                 samples.push((t, SampleValue::Float(v)));
             }
             Ok(samples)
