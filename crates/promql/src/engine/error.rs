@@ -8,8 +8,6 @@ use super::format::go_g;
 /// A part of the language that this version parses and does not evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feature {
-    /// `anchored` and `smoothed` of native histograms.
-    ExtendedHistograms,
     /// Start timestamps of native histograms.
     HistogramStarts,
 }
@@ -19,7 +17,6 @@ impl Feature {
     pub fn as_str(self) -> &'static str {
         match self {
             Feature::HistogramStarts => "start timestamps of native histograms",
-            Feature::ExtendedHistograms => "extended range selectors of native histograms",
         }
     }
 }
@@ -108,6 +105,12 @@ pub enum QueryError {
     /// Elements of the many side that give the same labels.
     #[error("multiple matches for labels: grouping labels must ensure unique matches")]
     GroupingNotUnique,
+    /// `x[5m] anchored` of histograms as the whole query.
+    #[error("{modifier} modifier is not supported with histograms")]
+    EdgesOfHistograms {
+        /// The modifier.
+        modifier: &'static str,
+    },
     /// `topk(NaN, x)`.
     #[error("Parameter value is NaN")]
     ParameterNan,

@@ -34,7 +34,7 @@ impl Extension {
         WindowSpec { range: spec.range.saturating_add(self.lookback).saturating_add(ahead), end }
     }
 
-    fn is_smoothed(self) -> bool {
+    pub(crate) fn is_smoothed(self) -> bool {
         self.edges == Edges::Smoothed
     }
 }
@@ -130,7 +130,7 @@ fn interpolate((t1, v1): (i64, f64), (t2, v2): (i64, f64), t: i64, is_counter: b
 }
 
 #[expect(clippy::cast_precision_loss, reason = "2^53 ms are 285,000 years")]
-fn ms(ms: i64) -> f64 {
+pub(crate) fn ms(ms: i64) -> f64 {
     ms as f64
 }
 

@@ -68,7 +68,7 @@ pub(crate) enum Source {
     /// Its start timestamp.
     Start { end: WindowEnd, lookback: i64 },
     /// The value at each step on the line between the samples beside it, at most `lookback` away.
-    Smoothed { end: WindowEnd, lookback: i64 },
+    Smoothed { end: WindowEnd, lookback: i64, pos: Pos },
     /// When the newest sample within `range` was taken, in milliseconds; of info series.
     Info { range: TimeRange, lookback: i64 },
     /// A function of the window of each step.

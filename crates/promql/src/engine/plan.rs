@@ -18,7 +18,7 @@ use super::sink::selects_rows;
 use super::window::{WindowEnd, WindowSpec};
 use super::{Leaf, QueryParams};
 use crate::ast::{
-    Aggregate, AggregateOp, AtModifier, Edges, Expr, ExprKind, Subquery, UnaryOp, ValueType, VectorSelector,
+    Aggregate, AggregateOp, AtModifier, Edges, Expr, ExprKind, Pos, Subquery, UnaryOp, ValueType, VectorSelector,
 };
 
 /// A planned query.
@@ -157,7 +157,7 @@ impl Planner<'_> {
     #[inline(never)]
     fn vector_each(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         match &expr.kind {
-            ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Value),
+            ExprKind::Vector(selector) => self.instant((selector, expr.pos), grid, scope, Instant::Value),
             ExprKind::Aggregate(aggregate) => self.aggregate(expr, aggregate, grid, scope),
             ExprKind::Binary(binary) if binary.matching.is_some() => self.join(expr, binary, grid, scope),
             ExprKind::Binary(binary) => self.binary(expr, binary, grid, scope),
@@ -195,7 +195,7 @@ impl Planner<'_> {
     #[inline(never)]
     fn instant(
         &mut self,
-        selector: &VectorSelector,
+        (selector, pos): (&VectorSelector, Pos),
         grid: Grid,
         scope: Scope,
         what: Instant,
@@ -204,7 +204,7 @@ impl Planner<'_> {
         let lookback = self.params.lookback.0;
         let smoothed = Extension::new(Edges::Smoothed, lookback).filter(|_| selector.edges == Edges::Smoothed);
         let (source, extension) = match (what, smoothed) {
-            (Instant::Value, Some(_)) => (Source::Smoothed { end, lookback }, smoothed),
+            (Instant::Value, Some(_)) => (Source::Smoothed { end, lookback, pos }, smoothed),
             (Instant::Value, None) => (Source::Instant { end, lookback }, None),
             (Instant::Timestamp, _) => (Source::Timestamp { end, lookback }, None),
             (Instant::Start, _) => (Source::Start { end, lookback }, None),

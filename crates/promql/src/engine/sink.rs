@@ -8,7 +8,7 @@ use storage::Series;
 use super::aggregate::{Absence, Aggregator, CountValues, Single, TopK};
 use super::annotations::Annotations;
 use super::column::Grid;
-use super::error::{Feature, QueryError};
+use super::error::QueryError;
 use super::extended::{self, Extension};
 use super::hists::{View, weight};
 use super::limits::{Budget, Tally};
@@ -114,8 +114,11 @@ impl Sink {
     ) -> Result<usize, QueryError> {
         let State::Points { spec, extension, series } = &mut self.state else { return Ok(0) };
         if let Some(extension) = extension {
-            if !input.hists.ts.is_empty() {
-                return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
+            let mut windows = Windows::default();
+            windows.find(input.hists.ts, grid.first(), extension.widen(*spec));
+            if windows.lo.iter().zip(&windows.hi).any(|(lo, hi)| lo < hi) {
+                let modifier = if extension.is_smoothed() { "smoothed" } else { "anchored" };
+                return Err(QueryError::EdgesOfHistograms { modifier });
             }
             let floats = extended::points(input.floats, grid, *spec, *extension);
             let n = floats.0.len();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::annotations::Annotations;
 use super::column::{ABSENT, Grid, any_present, is_absent, secs};
 use super::decode::Decoded;
-use super::error::{Feature, QueryError};
+use super::error::QueryError;
 use super::extended;
 use super::hists::{Hists, View, weight};
 use super::limits::Ticker;
@@ -62,7 +62,7 @@ pub(crate) fn run(
         Source::Instant { end, lookback } => (*end, *lookback, false),
         Source::Timestamp { end, lookback } => (*end, *lookback, true),
         Source::Start { .. } | Source::Smoothed { .. } | Source::Info { .. } => {
-            return run_of_floats(source, decoded, grid, work);
+            return run_without_hists(source, (decoded, stats_only), grid, work, env);
         }
         Source::Window(call) => {
             let starts = decoded.starts().filter(|_| env.start_timestamps && starts::concern(call.function));
@@ -88,12 +88,13 @@ pub(crate) fn run(
     Ok((seen > 0, looked_at(seen, column)))
 }
 
-/// Sources that histograms do not have.
-fn run_of_floats(
+/// Sources of which histograms are rare or none.
+fn run_without_hists(
     source: &Source,
-    decoded: &Decoded,
+    (decoded, stats_only): (&Decoded, bool),
     grid: Grid,
     work: &mut Work,
+    env: &mut Env<'_>,
 ) -> Result<(bool, Looked), QueryError> {
     let column = &mut work.column;
     let (samples, has_markers) = decoded.with_markers();
@@ -104,11 +105,18 @@ fn run_of_floats(
             work.key.drop_name = true;
             (instant(samples, has_markers, grid, *end, *lookback, column, tell), false)
         }
-        Source::Smoothed { end, lookback } => {
-            if !decoded.hists(false).ts.is_empty() {
-                return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
+        Source::Smoothed { end, lookback, pos } => {
+            let (floats, hists) = (decoded.without_markers(), decoded.hists(stats_only));
+            let seen = extended::smooth(floats, grid, *end, *lookback, column);
+            if !hists.ts.is_empty() {
+                env.ticker.tick(grid.count.saturating_mul(20))?;
+                let name = work.key.labels.metric_name().unwrap_or("");
+                let (out, place) = ((column.as_mut_slice(), &mut work.hists), (&mut *env.annotations, *pos, name));
+                window::smooth_histograms((floats, hists), grid, (*end, *lookback), out, place);
+                let out = Count::of(work.view(), 0);
+                return Ok((out.points > 0, Looked { out, ..Looked::default() }));
             }
-            (extended::smooth(decoded.without_markers(), grid, *end, *lookback, column), true)
+            (seen, true)
         }
         Source::Info { range, lookback } => {
             if !decoded.hists(false).ts.is_empty() {
@@ -246,11 +254,8 @@ pub(crate) fn windows(
     windows.find(samples.ts, grid, wide);
     let mut totals = windows.totals(grid, wide);
     if !input.hists.ts.is_empty() {
-        if call.extension.is_some() {
-            return Err(QueryError::Unsupported(Feature::ExtendedHistograms));
-        }
-        hist_windows.find(input.hists.ts, grid, call.spec);
-        totals = totals.and(hist_windows.weights(input.hists.hists, grid, call.spec));
+        hist_windows.find(input.hists.ts, grid, wide);
+        totals = totals.and(hist_windows.weights(input.hists.hists, grid, wide));
     }
     if totals.seen == 0 {
         return Ok((false, Looked::default()));
@@ -269,7 +274,8 @@ pub(crate) fn windows(
     }
     if !input.hists.ts.is_empty() {
         let name = metric_name(key, env.delayed);
-        let what = Histograms { floats: &arguments, hists: input.hists, windows: hist_windows, pos: call.pos, name };
+        let (hists_in, extension, pos) = (input.hists, call.extension, call.pos);
+        let what = Histograms { floats: &arguments, hists: hists_in, windows: hist_windows, extension, pos, name };
         what.run(call.function, column, hists, env.annotations, env.ticker)?;
     }
     let view = View { values: column, hists };

@@ -8,7 +8,7 @@ mod histograms;
 mod sums;
 
 pub(crate) use function::WindowFn;
-pub(crate) use histograms::{HistSamples, HistogramMean, Histograms};
+pub(crate) use histograms::{HistSamples, HistogramMean, Histograms, smooth as smooth_histograms};
 
 use std::sync::Arc;
 

@@ -87,13 +87,13 @@ impl Planner<'_> {
                 self.map_first(call, MapOp::Clamp { min: neg_inf, max }, grid, scope)
             }
             "timestamp" => match &arg(call, 0)?.kind {
-                ExprKind::Vector(selector) => self.instant(selector, grid, scope, Instant::Timestamp),
+                ExprKind::Vector(selector) => self.instant((selector, expr.pos), grid, scope, Instant::Timestamp),
                 _ => self.map_first(call, MapOp::StepTime, grid, scope),
             },
             // Start timestamps belong to samples of storage: any other expression has lost them.
             "start_timestamp" => match &arg(call, 0)?.kind {
                 ExprKind::Vector(selector) if self.params.options.start_timestamps => {
-                    self.instant(selector, grid, scope, Instant::Start)
+                    self.instant((selector, expr.pos), grid, scope, Instant::Start)
                 }
                 _ => self.map_first(call, MapOp::Nothing, grid, scope),
             },

@@ -337,3 +337,16 @@ fn times_at_the_ends_of_the_clock_do_no_harm() {
         }
     }
 }
+
+#[test]
+fn histograms_have_no_samples_at_edges() {
+    let mut double = Double::of([]);
+    double.add_histograms(labels("h"), &[(0, FloatHistogram::default()), (60_000, FloatHistogram::default())]);
+    for modifier in ["anchored", "smoothed"] {
+        let instant = |at: i64| QueryParams::instant(TimestampMs(at));
+        let found = |at: i64| evaluate(&parse(&format!("h[1m] {modifier}")), instant(at), &double).map(|r| r.value);
+        let expected = format!("{modifier} modifier is not supported with histograms");
+        assert_eq!(found(60_000).unwrap_err().to_string(), expected);
+        assert!(matches!(found(10_000_000), Ok(Value::Matrix(series)) if series.is_empty()), "{modifier}");
+    }
+}

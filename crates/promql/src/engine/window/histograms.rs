@@ -3,7 +3,10 @@
 //!
 //! Source: Prometheus `promql/functions.go`.
 
+mod extended;
 mod rate;
+
+pub(crate) use extended::smooth;
 
 use std::sync::Arc;
 
@@ -14,6 +17,7 @@ use crate::ast::Pos;
 use crate::engine::annotations::{Annotations, HistogramOperation};
 use crate::engine::column::{ABSENT, float, secs};
 use crate::engine::error::QueryError;
+use crate::engine::extended::Extension;
 use crate::engine::hists::Hists;
 use crate::engine::limits::Ticker;
 
@@ -29,6 +33,8 @@ pub(crate) struct Histograms<'a> {
     pub(crate) floats: &'a Call<'a>,
     pub(crate) hists: HistSamples<'a>,
     pub(crate) windows: &'a Windows,
+    /// How far the windows go beyond the range.
+    pub(crate) extension: Option<Extension>,
     /// To what annotations point.
     pub(crate) pos: Pos,
     /// The metric, for annotations.
@@ -120,7 +126,11 @@ impl Histograms<'_> {
                 hist_ts: &self.hists.ts[lo..hi],
                 hists: &self.hists.hists[lo..hi],
             };
-            match self.outcome(function, &window, annotations) {
+            let outcome = match self.extension {
+                None => self.outcome(function, &window, annotations),
+                Some(extension) => self.extended(function, &window, extension, annotations),
+            };
+            match outcome {
                 Outcome::AsFloats => {}
                 Outcome::Nothing => *out = ABSENT,
                 Outcome::Float(v) => *out = v,

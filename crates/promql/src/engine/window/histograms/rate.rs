@@ -11,7 +11,7 @@ use crate::engine::annotations::{Annotations, HistogramOperation};
 use crate::engine::column::{float, secs};
 use crate::engine::window::WindowFn;
 
-fn is_gauge(h: &FloatHistogram) -> bool {
+pub(super) fn is_gauge(h: &FloatHistogram) -> bool {
     h.counter_reset_hint == CounterResetHint::Gauge
 }
 
