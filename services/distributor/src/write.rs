@@ -117,24 +117,19 @@ async fn write(State(distributor): State<Arc<Distributor>>, request: Request) ->
 /// What was refused for good is a 400, so that the sender does not try again; the rest is stored. Unusable labels are only
 /// counted, as in Prometheus' 1.0.
 fn answer(outcome: &AppendOutcome) -> Response {
+    fn words(r: &Rejection) -> &str {
+        prometheus_words(r).unwrap_or_default()
+    }
     let told: Vec<&Rejection> =
-        outcome.rejections.iter().filter(|r| r.sample_count > 0 && prometheus_words(r.reason).is_some()).collect();
-    let words = |r: &Rejection| prometheus_words(r.reason).unwrap_or_default();
+        outcome.rejections.iter().filter(|r| r.sample_count > 0 && prometheus_words(r).is_some()).collect();
     let why = match told.as_slice() {
         [] => return StatusCode::NO_CONTENT.into_response(),
         // Nothing is stored, as nothing would be there: then the text is Prometheus', which tools may know.
-        [first, more @ ..]
-            if outcome.stored_samples == 0
-                && !words(first).is_empty()
-                && more.iter().all(|r| words(r) == words(first)) =>
-        {
+        [first, more @ ..] if outcome.stored_samples == 0 && more.iter().all(|r| words(r) == words(first)) => {
             words(first).to_owned()
         }
         several => {
-            let each = |r: &&Rejection| {
-                let separator = if words(r).is_empty() { "" } else { ": " };
-                format!("{}{separator}{} samples refused: {}", words(r), r.sample_count, r.example)
-            };
+            let each = |r: &&Rejection| format!("{}: {} samples refused: {}", words(r), r.sample_count, r.example);
             let all: Vec<String> = several.iter().map(each).collect();
             format!("{} ({} samples of the request are stored)", all.join("; "), outcome.stored_samples)
         }
@@ -143,12 +138,12 @@ fn answer(outcome: &AppendOutcome) -> Response {
     text(StatusCode::BAD_REQUEST, &why)
 }
 
-/// Prometheus' words for a refusal that the sender is told of; empty where it has none. `None`: the sender is not told.
-fn prometheus_words(reason: RejectReason) -> Option<&'static str> {
-    match reason {
+/// Prometheus' words for a refusal that the sender is told of. `None`: the sender is not told.
+fn prometheus_words(rejection: &Rejection) -> Option<&str> {
+    match rejection.reason {
         RejectReason::TooOld => Some("out of bounds"),
         RejectReason::TooFarInFuture => Some("out of bounds: timestamp is too far in the future"),
-        RejectReason::InvalidHistogram => Some(""),
+        RejectReason::InvalidHistogram => Some(&rejection.example),
         RejectReason::InvalidLabels | RejectReason::InvalidExemplar => None,
     }
 }

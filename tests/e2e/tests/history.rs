@@ -74,8 +74,8 @@ fn wait_until_closed(server: &mut Server, oldest_ms: i64, window_ms: i64) -> Res
     let closed = wait::until("blocks of all closed ranges", CLOSE_TIMEOUT, || {
         server.process.ensure_running()?;
         seen = blocks(&server.setup.data())?;
-        // A minute's grace: the range that is just leaving the window need not be there.
-        let goal = (now_ms() - window_ms - 60_000) / BLOCK_MS * BLOCK_MS;
+        // A range is closed five minutes after it has left the window, and looked for every half minute.
+        let goal = (now_ms() - window_ms - 6 * 60_000) / BLOCK_MS * BLOCK_MS;
         let starts = (oldest_ms / BLOCK_MS * BLOCK_MS..goal).step_by(BLOCK_MS as usize);
         let covered = |start: i64| seen.iter().any(|block| block.mint < start + BLOCK_MS && block.maxt > start);
         let complete = starts.clone().all(covered);
