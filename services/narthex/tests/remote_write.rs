@@ -68,7 +68,8 @@ const NO_V2: &str = "io.prometheus.write.v2.Request protobuf message is not acce
 const CASES: usize = 78;
 
 /// All series that the cases leave behind, by name: those with labels that cannot be are not among them.
-const STORED: [(&str, usize); 5] = [("millis", 1), ("special", 3), ("typed", 1), ("wr.it ten", 1), ("written", 8)];
+const STORED: [(&str, usize); 6] =
+    [("millis", 1), ("special", 3), ("typed", 1), ("wr.it ten", 1), ("written", 8), ("written_hist", 1)];
 
 fn conformance() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "says where the recorded answers are")]
