@@ -1,5 +1,7 @@
 //! Reading batches. Everything is checked at once, so that what follows cannot fail half-way.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use model::{Metadata, MetricType, PackedLabels, PartitionId, SeriesId, TenantId};
 
@@ -27,12 +29,13 @@ pub enum ParseError {
     Malformed(&'static str),
 }
 
-/// A batch whose bytes were checked.
+/// A batch whose bytes were checked. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batch {
     header: BatchHeader,
     bytes: Bytes,
-    sections: Vec<Section>,
+    /// Shared: a batch is cloned for each replica that it is sent to.
+    sections: Arc<[Section]>,
     mint: i64,
     maxt: i64,
     sample_count: usize,
@@ -114,23 +117,24 @@ impl Batch {
         let (header, section_count) = read_header(&mut c).ok_or(ParseError::Malformed("header"))?;
         let mut batch = Batch {
             header,
-            sections: Vec::with_capacity(section_count.min(64)),
+            sections: Arc::default(),
             mint: i64::MAX,
             maxt: i64::MIN,
             sample_count: 0,
             bytes: bytes.clone(),
         };
-        let mut scratch = Vec::new();
+        let (mut sections, mut scratch) = (Vec::with_capacity(section_count.min(64)), Vec::new());
         for _ in 0..section_count {
             let section = read_section(&bytes, &mut c)?;
             for (k, column) in &section.columns {
                 batch.check_column(*k, column, &section.tenant, &mut scratch)?;
             }
-            batch.sections.push(section);
+            sections.push(section);
         }
         if !c.0.is_empty() {
             return Err(ParseError::Malformed("bytes after the last section"));
         }
+        batch.sections = sections.into();
         Ok(batch)
     }
 

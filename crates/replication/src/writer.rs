@@ -8,17 +8,19 @@
 //! The generation in a batch's own header is that at which it was first encoded. What counts is the entry that is sent with it.
 
 mod flight;
+mod told;
 
 use std::collections::BTreeMap;
 
 use cluster::{GroupId, Replica as ReplicaId};
-use model::{DurationMs, SeriesId, TimestampMs};
+use model::{DurationMs, TimestampMs};
 
 use crate::entry::adopt;
 use crate::replica::PushReply;
 use crate::{BatchKey, Entry, Payload, Rule, Rules};
 
 use flight::{Answer, Flight, Verdict};
+pub use told::{Effect, Outcome, RequestId, SubmitError, Why};
 
 /// Bounds of a writer.
 #[derive(Clone, Copy, Debug)]
@@ -45,87 +47,6 @@ impl Default for Limits {
             background: DurationMs::secs(30),
         }
     }
-}
-
-/// Names a request of a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All that was sent is durable.
-    Acked,
-    /// What was not refused for good is durable.
-    Refused {
-        /// Time before this took no more samples.
-        sealed_before: TimestampMs,
-    },
-    /// Nothing is known of some of it: the caller tries again, which does no harm.
-    Retry(Why),
-}
-
-/// Why a request has to be tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Not enough replicas answered in time.
-    Deadline,
-    /// Not enough replicas can take anything now.
-    Unavailable,
-    /// No room, at replicas or here.
-    Overload,
-}
-
-/// Why a request was not begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// The bound on bytes in flight.
-    #[error("{in_flight} bytes in flight, at most {max}")]
-    Full {
-        /// What there is.
-        in_flight: usize,
-        /// The bound.
-        max: usize,
-    },
-    /// The map does not have the group.
-    #[error("group {0} is unknown")]
-    UnknownGroup(GroupId),
-}
-
-/// What is to be done.
-#[derive(Clone, Debug)]
-pub enum Effect<P> {
-    /// Send a batch to a replica; what it says goes to [`Writer::replied`].
-    Send {
-        /// To whom.
-        to: ReplicaId,
-        /// At which generation.
-        entry: Entry,
-        /// The batch.
-        batch: P,
-    },
-    /// Encode the batch again, under the same key, with the definitions of these series; goes to [`Writer::defined`].
-    Define {
-        /// The group.
-        group: GroupId,
-        /// The batch as it is.
-        batch: P,
-        /// The series.
-        ids: Vec<SeriesId>,
-    },
-    /// Take out of the batch what lies before an instant and encode the rest as a new batch; goes to [`Writer::rest`].
-    Split {
-        /// Whose part it is.
-        request: RequestId,
-        /// The group.
-        group: GroupId,
-        /// The batch.
-        batch: P,
-        /// Time before this takes no more samples.
-        sealed_before: TimestampMs,
-    },
-    /// A request is over.
-    Done(RequestId, Outcome),
 }
 
 #[derive(Debug)]
@@ -181,6 +102,16 @@ impl<P: Payload> Writer<P> {
         self.bytes
     }
 
+    /// Bytes on their way to each replica that has not answered.
+    pub fn outstanding_bytes(&self) -> impl Iterator<Item = (&ReplicaId, usize)> {
+        self.to_replica.iter().map(|(to, bytes)| (to, *bytes))
+    }
+
+    /// Whose part a batch is; `None` once it is acknowledged.
+    pub fn request_of(&self, group: GroupId, seq: u64) -> Option<RequestId> {
+        self.groups.get(&group)?.flights.get(&seq)?.request
+    }
+
     /// Requests that are not over.
     pub fn open_requests(&self) -> usize {
         self.requests.len()
@@ -216,12 +147,12 @@ impl<P: Payload> Writer<P> {
             return Err(SubmitError::UnknownGroup(*group));
         }
         let bytes: usize = parts.iter().map(|(_, batch)| batch.bytes()).sum();
-        if !self.make_room(bytes) {
+        let mut effects = Vec::new();
+        if !self.make_room(bytes, &mut effects) {
             return Err(SubmitError::Full { in_flight: self.bytes, max: self.limits.in_flight_bytes_max });
         }
         let deadline = now + self.limits.deadline;
         self.requests.insert(request, Request { open: parts.len(), sealed_before: None, retry: None, deadline });
-        let mut effects = Vec::new();
         if parts.is_empty() {
             self.finish_if_over(request, &mut effects);
         }
@@ -232,13 +163,13 @@ impl<P: Payload> Writer<P> {
     }
 
     /// Forgets flights of the background, oldest first, until so many bytes fit.
-    fn make_room(&mut self, bytes: usize) -> bool {
+    fn make_room(&mut self, bytes: usize, effects: &mut Vec<Effect<P>>) -> bool {
         while self.bytes + bytes > self.limits.in_flight_bytes_max {
             let in_background =
                 |out: &GroupOut<P>| out.flights.iter().find(|(_, f)| f.request.is_none()).map(|(seq, _)| *seq);
             let oldest = self.groups.iter().find_map(|(group, out)| Some((*group, in_background(out)?)));
             let Some((group, seq)) = oldest else { return false };
-            self.forget(group, seq);
+            self.forget(group, seq, effects);
         }
         true
     }
@@ -302,16 +233,20 @@ impl<P: Payload> Writer<P> {
         let was_outstanding = flight.is_outstanding(from);
         match reply {
             PushReply::Ok(generation) => flight.acked(from, generation, self.rules),
-            PushReply::Need(ids) => {
-                if flight.needs(from) {
-                    let batch = flight.batch.clone();
-                    effects.push(Effect::Define { group, batch, ids });
+            PushReply::Need(ids) => match flight.request {
+                // Who knows the labels has gone. The replica pulls them with the batch.
+                None => flight.answered(from, Answer::Failed(Why::Unavailable)),
+                Some(request) => {
+                    if flight.needs(from) {
+                        let (to, batch) = (from.clone(), flight.batch.clone());
+                        effects.push(Effect::Define { request, to, group, batch, ids });
+                    }
                 }
-            }
+            },
             PushReply::Sealed(before) => {
                 if let Some(request) = flight.request {
                     let batch = flight.batch.clone();
-                    self.forget(group, seq);
+                    self.forget(group, seq, &mut effects);
                     effects.push(Effect::Split { request, group, batch, sealed_before: before });
                     return effects;
                 }
@@ -319,6 +254,7 @@ impl<P: Payload> Writer<P> {
             }
             PushReply::Full { .. } => flight.answered(from, Answer::Failed(Why::Overload)),
             PushReply::NotNow(_) => flight.answered(from, Answer::Failed(Why::Unavailable)),
+            PushReply::Refused(_) => flight.answered(from, Answer::Failed(Why::Refused)),
             PushReply::Stale(_) => {}
         }
         if was_outstanding && !flight.is_outstanding(from) {
@@ -328,8 +264,8 @@ impl<P: Payload> Writer<P> {
         effects
     }
 
-    /// The batch with definitions, under the same key: goes to those that asked.
-    pub fn defined(&mut self, group: GroupId, batch: P, now: TimestampMs) -> Vec<Effect<P>> {
+    /// A replica that asked for definitions has them, or finds them in the batch: it is sent the batch again.
+    pub fn defined(&mut self, group: GroupId, to: &ReplicaId, batch: P, now: TimestampMs) -> Vec<Effect<P>> {
         let mut effects = Vec::new();
         let Some(out) = self.groups.get_mut(&group) else { return effects };
         let Some(flight) = out.flights.get_mut(&batch.key().seq) else { return effects };
@@ -341,10 +277,22 @@ impl<P: Payload> Writer<P> {
         self.bytes = (self.bytes + new).saturating_sub(old);
         flight.batch = batch;
         flight.resend_at = now + self.limits.resend_after;
-        for to in flight.defined() {
+        if flight.defined(to) {
             *self.to_replica.entry(to.clone()).or_insert(0) += new;
-            effects.push(Effect::Send { to, entry: out.entry.clone(), batch: flight.batch.clone() });
+            let (entry, batch) = (out.entry.clone(), flight.batch.clone());
+            effects.push(Effect::Send { to: to.clone(), entry, batch });
         }
+        effects
+    }
+
+    /// Nobody waits for a request any more: nothing of it is sent again, and nobody is told how it ends.
+    pub fn abandon(&mut self, request: RequestId) -> Vec<Effect<P>> {
+        let mut effects = Vec::new();
+        self.requests.remove(&request);
+        let flights = self.groups.iter().flat_map(|(group, out)| out.flights.iter().map(|f| (*group, f)));
+        let of_it = flights.filter(|(_, (_, flight))| flight.request == Some(request));
+        let of_it: Vec<(GroupId, u64)> = of_it.map(|(group, (seq, _))| (group, *seq)).collect();
+        of_it.into_iter().for_each(|(group, seq)| self.forget(group, seq, &mut effects));
         effects
     }
 
@@ -413,7 +361,7 @@ impl<P: Payload> Writer<P> {
         let Some(flight) = out.flights.get_mut(&seq) else { return };
         let Some(request) = flight.request else {
             if flight.forget_at.is_some_and(|at| at <= now) || flight.is_delivered() {
-                self.forget(group, seq);
+                self.forget(group, seq, effects);
             }
             return;
         };
@@ -423,16 +371,16 @@ impl<P: Payload> Writer<P> {
                 flight.request = None;
                 flight.forget_at = Some(now + self.limits.background);
                 if flight.is_delivered() {
-                    self.forget(group, seq);
+                    self.forget(group, seq, effects);
                 }
                 self.part_over(request, None, effects);
             }
             Verdict::Hopeless(why) => {
-                self.forget(group, seq);
+                self.forget(group, seq, effects);
                 self.part_over(request, Some(why), effects);
             }
             Verdict::Open if late => {
-                self.forget(group, seq);
+                self.forget(group, seq, effects);
                 self.part_over(request, Some(Why::Deadline), effects);
             }
             Verdict::Open => {}
@@ -442,7 +390,8 @@ impl<P: Payload> Writer<P> {
     fn part_over(&mut self, request: RequestId, retry: Option<Why>, effects: &mut Vec<Effect<P>>) {
         let Some(open) = self.requests.get_mut(&request) else { return };
         open.open -= 1;
-        open.retry = open.retry.or(retry);
+        // What helps when it is tried again is told before what does not.
+        open.retry = open.retry.filter(|why| *why != Why::Refused).or(retry).or(open.retry);
         self.finish_if_over(request, effects);
     }
 
@@ -450,6 +399,7 @@ impl<P: Payload> Writer<P> {
     fn finish_if_over(&mut self, request: RequestId, effects: &mut Vec<Effect<P>>) {
         let Some(open) = self.requests.get(&request).filter(|open| open.open == 0) else { return };
         let outcome = match (open.retry, open.sealed_before) {
+            (Some(Why::Refused), _) => Outcome::Invalid,
             (Some(why), _) => Outcome::Retry(why),
             (None, Some(sealed_before)) => Outcome::Refused { sealed_before },
             (None, None) => Outcome::Acked,
@@ -458,8 +408,9 @@ impl<P: Payload> Writer<P> {
         effects.push(Effect::Done(request, outcome));
     }
 
-    fn forget(&mut self, group: GroupId, seq: u64) {
+    fn forget(&mut self, group: GroupId, seq: u64, effects: &mut Vec<Effect<P>>) {
         let Some(flight) = self.groups.get_mut(&group).and_then(|out| out.flights.remove(&seq)) else { return };
+        effects.push(Effect::Forget { group, seq });
         let bytes = flight.batch.bytes();
         self.bytes = self.bytes.saturating_sub(bytes);
         for to in flight.outstanding() {

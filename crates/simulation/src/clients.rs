@@ -153,12 +153,12 @@ impl World {
                 Effect::Send { to, entry, batch } => {
                     self.send(To::Writer(w), To::Replica(to), Message::Push { entry, batch });
                 }
-                Effect::Define { group, batch, ids } => {
+                Effect::Define { to, group, batch, ids, .. } => {
                     let writing = &mut self.writers[w];
                     writing.known &= !bits_of(&ids);
                     let defines = batch.defines | bits_of(&ids);
                     self.counted.defined += 1;
-                    left.extend(writing.core.defined(group, SimBatch { defines, ..batch }, now));
+                    left.extend(writing.core.defined(group, &to, SimBatch { defines, ..batch }, now));
                 }
                 Effect::Split { request, group, batch, sealed_before } => {
                     self.counted.sealed += 1;
@@ -172,6 +172,8 @@ impl World {
                     let rest = key.map(|key| batch_of(key, rest, writing.known));
                     left.extend(writing.core.rest(request, group, rest, sealed_before, now));
                 }
+                // What is on its way arrives all the same.
+                Effect::Forget { .. } => {}
                 Effect::Done(request, outcome) => self.request_over(w, request, outcome)?,
             }
         }
@@ -204,7 +206,7 @@ impl World {
                 let w = self.random.below(self.writers.len());
                 self.submit(w, samples)
             }
-            Outcome::Retry(_) => Ok(()),
+            Outcome::Retry(_) | Outcome::Invalid => Ok(()),
         }
     }
 

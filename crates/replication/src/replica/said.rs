@@ -38,6 +38,8 @@ pub enum PushReply {
         /// The bound that was met.
         limit_bytes: usize,
     },
+    /// The batch is not one that can be taken, now or later (a definition with other labels than those held, say), and why.
+    Refused(String),
 }
 
 /// What a replica says to a seal.

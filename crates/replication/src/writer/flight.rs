@@ -97,19 +97,17 @@ impl<P> Flight<P> {
         first
     }
 
-    /// Those that asked for definitions, which are sent now.
-    pub(super) fn defined(&mut self) -> Vec<ReplicaId> {
-        let mut asked = Vec::new();
-        for (to, answer) in self.answers.iter_mut().filter(|(_, answer)| **answer == Answer::Need) {
-            *answer = Answer::Outstanding;
-            asked.push(to.clone());
-        }
-        asked
+    /// A replica that asked for definitions has them. False if it does not wait for any.
+    pub(super) fn defined(&mut self, to: &ReplicaId) -> bool {
+        let waiting = self.answers.get_mut(to).filter(|answer| **answer == Answer::Need);
+        waiting.map(|answer| *answer = Answer::Outstanding).is_some()
     }
 
     /// Those that could not take it, and may be able to now.
     pub(super) fn to_retry(&self) -> Vec<ReplicaId> {
-        let failed = |answer: &Answer| matches!(answer, Answer::Failed(_) | Answer::Skipped);
+        let failed = |answer: &Answer| {
+            matches!(answer, Answer::Failed(why) if *why != Why::Refused) || *answer == Answer::Skipped
+        };
         self.answers.iter().filter(|(_, answer)| failed(answer)).map(|(to, _)| to.clone()).collect()
     }
 
@@ -132,6 +130,9 @@ impl<P> Flight<P> {
         let undecided = count(|answer| matches!(answer, Answer::Outstanding | Answer::Need));
         if ok + undecided >= needed {
             return Verdict::Open;
+        }
+        if self.answers.len() - count(|answer| *answer == Answer::Failed(Why::Refused)) < needed {
+            return Verdict::Hopeless(Why::Refused);
         }
         let overloaded = |answer: &Answer| matches!(answer, Answer::Failed(Why::Overload) | Answer::Skipped);
         let why = if count(overloaded) > 0 { Why::Overload } else { Why::Unavailable };

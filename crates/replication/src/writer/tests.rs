@@ -4,6 +4,7 @@ use super::*;
 use crate::replica::NotNow;
 use crate::tests_support::{Batch, at, batch, entry, id};
 use cluster::GenerationNumber;
+use model::SeriesId;
 
 const GROUP: GroupId = GroupId(0);
 const REQUEST: RequestId = RequestId(1);
@@ -20,9 +21,11 @@ fn told(effects: Vec<Effect<Batch>>) -> Vec<String> {
         Effect::Send { to, entry, batch } => format!("{} to {} at {}", batch.seq, to.node, entry.newest().number),
         Effect::Define { batch, ids, .. } => format!("define {} in {}", ids.len(), batch.seq),
         Effect::Split { batch, sealed_before, .. } => format!("split {} at {sealed_before}", batch.seq),
+        Effect::Forget { seq, .. } => format!("forget {seq}"),
         Effect::Done(request, outcome) => format!("{} {outcome:?}", request.0),
     };
-    effects.into_iter().map(word).collect()
+    // That a batch is forgotten is seen in the bytes that it gives back.
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Forget { .. })).map(word).collect()
 }
 
 fn submit(writer: &mut Writer<Batch>, request: u64, minutes: &[i64]) -> Vec<String> {
@@ -86,7 +89,7 @@ fn definitions_go_to_those_that_asked_under_the_same_name() {
     assert_eq!(reply(&mut writer, 1, 2, need()), ["define 2 in 1"]);
     assert_eq!(reply(&mut writer, 1, 2, need()), NOTHING, "being made");
     let larger = Batch { bytes: 300, ..batch(1, &[5]) };
-    assert_eq!(told(writer.defined(GROUP, larger, at(0))), ["1 to n2 at 1"]);
+    assert_eq!(told(writer.defined(GROUP, &id(2), larger, at(0))), ["1 to n2 at 1"]);
     assert_eq!((writer.in_flight_bytes(), writer.to_replica[&id(2)]), (300, 300));
     reply(&mut writer, 1, 1, ok(1));
     assert_eq!(reply(&mut writer, 1, 2, ok(1)), ["1 Acked"]);
@@ -164,4 +167,56 @@ fn past_the_bound_a_request_is_not_begun_and_the_background_makes_room() {
     assert_eq!(submit(&mut writer, 4, &[5]).len(), 3, "the second goes on in the background, and is forgotten");
     let unknown = writer.submit(RequestId(5), vec![(GroupId(7), batch(9, &[]))], at(0)).unwrap_err();
     assert_eq!(unknown, SubmitError::UnknownGroup(GroupId(7)));
+}
+
+#[test]
+fn who_acknowledged_is_not_waited_for_by_definitions_of_others() {
+    let mut writer = writer(Limits::default(), 3);
+    let need = || PushReply::Need(vec![SeriesId(1)]);
+    submit(&mut writer, 1, &[5]);
+    assert_eq!(reply(&mut writer, 1, 2, need()), ["define 1 in 1"]);
+    assert_eq!(reply(&mut writer, 1, 3, need()), ["define 1 in 1"], "each has its own");
+    let sent = told(writer.defined(GROUP, &id(3), batch(1, &[5]), at(0)));
+    assert_eq!(sent, ["1 to n3 at 1"], "the second may not have them yet");
+    reply(&mut writer, 1, 1, ok(1));
+    assert_eq!(reply(&mut writer, 1, 3, ok(1)), ["1 Acked"]);
+    assert_eq!(told(writer.defined(GROUP, &id(2), batch(1, &[5]), at(0))), ["1 to n2 at 1"]);
+    assert_eq!(reply(&mut writer, 1, 2, need()), NOTHING, "nobody is left who could tell them");
+    assert_eq!((writer.in_flight_bytes(), writer.to_replica.len()), (0, 0));
+}
+
+#[test]
+fn what_replicas_call_impossible_is_not_tried_again_for_ever() {
+    let no = || PushReply::Refused("other labels".to_owned());
+    let mut three = writer(Limits::default(), 3);
+    submit(&mut three, 1, &[5]);
+    assert_eq!(reply(&mut three, 1, 1, no()), NOTHING);
+    assert_eq!(told(three.tick(at(0) + DurationMs::secs(2))), ["1 to n2 at 1", "1 to n3 at 1"], "not to the first");
+    assert_eq!(reply(&mut three, 1, 2, ok(1)), NOTHING);
+    assert_eq!(reply(&mut three, 1, 3, ok(1)), ["1 Acked"], "two others take it");
+    submit(&mut three, 2, &[5]);
+    assert_eq!(reply(&mut three, 2, 1, no()), NOTHING);
+    assert_eq!(reply(&mut three, 2, 2, no()), ["2 Invalid"]);
+    submit(&mut three, 3, &[5]);
+    assert_eq!(reply(&mut three, 3, 1, no()), NOTHING);
+    let later = PushReply::NotNow(NotNow::Unavailable);
+    assert_eq!(reply(&mut three, 3, 2, later), ["3 Retry(Unavailable)"], "later two may take it");
+    let mut one = writer(Limits::default(), 1);
+    submit(&mut one, 1, &[5]);
+    assert_eq!(reply(&mut one, 1, 1, no()), ["1 Invalid"]);
+    assert_eq!((three.in_flight_bytes(), one.in_flight_bytes()), (0, 0));
+}
+
+#[test]
+fn what_is_abandoned_takes_no_room() {
+    let mut writer = writer(Limits::default(), 3);
+    submit(&mut writer, 1, &[5]);
+    submit(&mut writer, 2, &[5]);
+    assert_eq!(writer.request_of(GROUP, 1), Some(REQUEST));
+    let effects = writer.abandon(REQUEST);
+    assert!(matches!(effects[..], [Effect::Forget { group: GROUP, seq: 1 }]), "{effects:?}");
+    assert_eq!((writer.in_flight_bytes(), writer.open_requests(), writer.request_of(GROUP, 1)), (100, 1, None));
+    assert_eq!(reply(&mut writer, 1, 1, ok(1)), NOTHING);
+    reply(&mut writer, 2, 1, ok(1));
+    assert_eq!(reply(&mut writer, 2, 2, ok(1)), ["2 Acked"]);
 }
