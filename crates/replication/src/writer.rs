@@ -318,7 +318,7 @@ impl<P: Payload> Writer<P> {
                 flight.answered(from, Answer::Failed(Why::Unavailable));
             }
             PushReply::Full { .. } => flight.answered(from, Answer::Failed(Why::Overload)),
-            PushReply::NotNow(_) => flight.answered(from, Answer::Failed(Why::Unavailable)),
+            PushReply::NotNow(_) | PushReply::Conflict(_) => flight.answered(from, Answer::Failed(Why::Unavailable)),
             PushReply::Stale(_) => {}
         }
         if was_outstanding && !flight.is_outstanding(from) {

@@ -38,6 +38,8 @@ pub enum PushReply {
         /// The bound that was met.
         limit_bytes: usize,
     },
+    /// The batch defines this id, and other labels are held under it: it will never be taken.
+    Conflict(SeriesId),
 }
 
 /// What a replica says to a seal.
