@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use batch::{Batch, Column, Section};
 use disk::Disk;
-use model::{Exemplar, Matcher, Metadata, SeriesId, TenantId, TimeRange, TimestampMs};
+use model::{Exemplar, Labels, Matcher, Metadata, PartitionId, SeriesId, TenantId, TimeRange, TimestampMs};
 use parking_lot::{Mutex, RwLock};
 
 use crate::chunk_files::ChunkFiles;
@@ -67,6 +67,9 @@ impl Tenant {
 /// Where the series of a batch are, found by [`Head::check`] so that applying need not look them up again.
 #[derive(Debug, Default)]
 pub struct Refs(Vec<u32>);
+
+/// Which times are wanted.
+pub type Keep<'a> = &'a dyn Fn(TimestampMs) -> bool;
 
 /// What applying a batch met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +167,56 @@ impl Head {
         if unknown.is_empty() { Ok(Refs(refs)) } else { Err(unknown) }
     }
 
+    /// The series of these batches that are not held and are defined by none of them, of those that have samples at times that
+    /// `keep` wants.
+    pub fn unknown<'a>(&self, batches: impl IntoIterator<Item = &'a Batch>, keep: Keep<'_>) -> BTreeSet<SeriesId> {
+        let mut unknown = BTreeSet::new();
+        let mut defined = BTreeSet::new();
+        for section in batches.into_iter().flat_map(Batch::sections) {
+            let tenant = self.tenant(&section.tenant);
+            let partition = tenant.as_ref().and_then(|t| t.partitions.get(section.partition.0 as usize));
+            let partition = partition.map(|p| p.lock());
+            let mut want = |id| {
+                if partition.as_ref().is_none_or(|p| p.find_live(id).is_none()) {
+                    unknown.insert(id);
+                }
+            };
+            for column in section.columns() {
+                match column {
+                    Column::Definitions(definitions) => defined.extend(definitions.map(|d| d.id)),
+                    Column::Floats(floats) => floats.for_each_run(|id, mut samples| {
+                        if Iterator::any(&mut samples, |(t, _)| keep(TimestampMs(t))) {
+                            want(id);
+                        }
+                    }),
+                    Column::Histograms(histograms) => {
+                        histograms.filter(|h| keep(TimestampMs(h.timestamp))).for_each(|h| want(h.id));
+                    }
+                    Column::Exemplars(_) | Column::Metadata(_) => {}
+                }
+            }
+        }
+        unknown.retain(|id| !defined.contains(id));
+        unknown
+    }
+
+    /// Whose these series are, and their labels; those that are not held are left out.
+    pub fn definitions(&self, ids: &[SeriesId]) -> Vec<(TenantId, PartitionId, SeriesId, Labels)> {
+        let tenants: Vec<_> = self.tenants.read().iter().map(|(id, t)| (id.clone(), t.clone())).collect();
+        let mut found = Vec::new();
+        for id in ids {
+            let place = id.partition(self.limits.partition_count);
+            for (name, tenant) in &tenants {
+                let Some(partition) = tenant.partitions.get(place.0 as usize) else { continue };
+                let partition = partition.lock();
+                if let Some(r) = partition.find(*id) {
+                    found.push((name.clone(), place, *id, partition.get(r).labels.clone()));
+                }
+            }
+        }
+        found
+    }
+
     /// Whether the batch defines an id under which other labels are held.
     pub fn conflicting_definition(&self, batch: &Batch) -> Option<SeriesId> {
         for section in batch.sections() {
@@ -184,14 +237,26 @@ impl Head {
         None
     }
 
-    /// Applies a logged batch whole. Readers see all of it or nothing.
+    /// Applies a logged batch whole. Readers see all of it or nothing. After an error it may be applied again: what is there
+    /// already is not added twice.
     pub fn apply(&self, position: u64, batch: &Batch, refs: &Refs) -> Result<Applied, Error> {
+        self.apply_kept(position, batch, refs, None)
+    }
+
+    /// As [`Head::apply`], leaving out samples at times that `keep` does not want.
+    pub fn apply_kept(
+        &self,
+        position: u64,
+        batch: &Batch,
+        refs: &Refs,
+        keep: Option<Keep<'_>>,
+    ) -> Result<Applied, Error> {
         let mut gate = self.gate.lock();
         assert!(position > *gate, "batch {position} after {}", *gate);
         let mut applied = Applied::default();
         let mut refs = refs.0.iter().copied();
         for section in batch.sections() {
-            applied.add(self.apply_section(position, section, &mut refs)?);
+            applied.add(self.apply_section(position, section, &mut refs, keep)?);
         }
         self.note_bounds(batch);
         *gate = position;
@@ -200,8 +265,8 @@ impl Head {
 
     /// Applies one section while replaying a log: sections of different partitions may go in parallel, those of one partition in
     /// order. What the snapshot holds is passed over. No reader may be there yet.
-    pub fn replay_section(&self, position: u64, section: &Section) -> Result<Applied, Error> {
-        self.apply_section(position, section, &mut std::iter::empty())
+    pub fn replay_section(&self, position: u64, section: &Section, keep: Option<Keep<'_>>) -> Result<Applied, Error> {
+        self.apply_section(position, section, &mut std::iter::empty(), keep)
     }
 
     /// Ends a replay: all up to `position` is applied.
@@ -224,6 +289,7 @@ impl Head {
         position: u64,
         section: &Section,
         refs: &mut dyn Iterator<Item = u32>,
+        keep: Option<Keep<'_>>,
     ) -> Result<Applied, Error> {
         let tenant = self.tenant_or_new(&section.tenant);
         let mut applied = Applied::default();
@@ -248,7 +314,17 @@ impl Head {
                     let mut failed = None;
                     floats.for_each_run(|id, samples| {
                         let hint = refs.next().unwrap_or(u32::MAX);
-                        match partition.append(hint, id, samples, &self.files) {
+                        let appended = match keep {
+                            None => partition.append(hint, id, samples, &self.files),
+                            Some(keep) => {
+                                let mut kept = samples.filter(|(t, _)| keep(TimestampMs(*t))).peekable();
+                                if kept.peek().is_none() {
+                                    return;
+                                }
+                                partition.append(hint, id, &mut kept, &self.files)
+                            }
+                        };
+                        match appended {
                             Ok(true) => {}
                             Ok(false) => applied.unknown_series_samples += samples.count() as u64,
                             Err(e) => failed = Some(e),
@@ -261,6 +337,9 @@ impl Head {
                 Column::Histograms(histograms) => {
                     for entry in histograms {
                         let hint = refs.next().unwrap_or(u32::MAX);
+                        if keep.is_some_and(|keep| !keep(TimestampMs(entry.timestamp))) {
+                            continue;
+                        }
                         let sample = (entry.timestamp, entry.value);
                         if !partition.append_value(hint, entry.id, sample, &self.files)? {
                             applied.unknown_series_samples += 1;

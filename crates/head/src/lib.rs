@@ -21,7 +21,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 pub use exemplars::ExemplarSeries;
-pub use head::{Applied, Head, Limits, Refs};
+pub use head::{Applied, Head, Keep, Limits, Refs};
 pub use select::{Order, Selection};
 pub use snapshot::Recovered;
 pub use stats::{Cardinality, HeadStats};

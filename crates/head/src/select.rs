@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use model::{Matcher, TenantId, TimeRange, TimestampMs};
+use model::{DurationMs, Matcher, TenantId, TimeRange, TimestampMs};
 use storage::{Chunk, ChunkEncoding, LabelQuery, SelectError, SelectRequest, Series, SeriesBatch, chain};
 
 use crate::Error;
@@ -16,6 +16,9 @@ use crate::series::{MemSeries, encode_sorted};
 
 /// Series per batch: some hundred KiB of copied open chunks, and a lock held for well under a millisecond.
 const BATCH_SERIES: usize = 512;
+
+/// Stretches of time looked at per chunk; the oldest matter, and no chunk reaches over many.
+const STRETCHES_MAX: i64 = 1024;
 
 /// How the series of a selection follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +174,24 @@ impl Head {
     pub fn has_samples(&self, tenant: &TenantId, range: TimeRange) -> bool {
         let Some(tenant) = self.tenant(tenant) else { return false };
         tenant.partitions.iter().any(|p| p.lock().series().iter().any(|s| has_samples(s, range)))
+    }
+
+    /// Starts of the stretches of `length` (aligned, not before `from`) in which a chunk of any tenant may hold samples.
+    pub fn stretches_from(&self, from: TimestampMs, length: DurationMs) -> BTreeSet<TimestampMs> {
+        let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        let mut starts = BTreeSet::new();
+        let align = |t: i64| t.div_euclid(length.0) * length.0;
+        for partition in tenants.iter().flat_map(|t| &t.partitions) {
+            for s in partition.lock().series() {
+                for (mint, maxt) in spans(s).filter(|(_, maxt)| *maxt >= from.0) {
+                    let first = align(mint.max(from.0));
+                    let within =
+                        (0..STRETCHES_MAX).map(|n| first.saturating_add(n * length.0)).take_while(|t| *t <= maxt);
+                    starts.extend(within.map(TimestampMs));
+                }
+            }
+        }
+        starts
     }
 
     /// The least time, not before `from`, at which a chunk of any tenant may hold samples.

@@ -275,7 +275,7 @@ proptest! {
                     let (again, position) = open(&now);
                     for (i, batch) in log.iter().enumerate().skip(usize::try_from(position).unwrap()) {
                         for section in batch.sections() {
-                            again.replay_section(i as u64 + 1, section).unwrap();
+                            again.replay_section(i as u64 + 1, section, None).unwrap();
                         }
                         again.note_bounds(batch);
                     }

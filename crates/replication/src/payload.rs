@@ -23,6 +23,21 @@ pub trait Payload: Clone + Debug {
     fn bytes(&self) -> usize;
 }
 
+/// Shared, so that logging, applying and remembering a batch copy nothing of it.
+impl<P: Payload> Payload for std::sync::Arc<P> {
+    fn key(&self) -> BatchKey {
+        P::key(self)
+    }
+
+    fn bounds(&self) -> Option<(TimestampMs, TimestampMs)> {
+        P::bounds(self)
+    }
+
+    fn bytes(&self) -> usize {
+        P::bytes(self)
+    }
+}
+
 impl Payload for batch::Batch {
     fn key(&self) -> BatchKey {
         let header = self.header();

@@ -9,6 +9,7 @@
 //! applies records when they come back as applied, leaving out what [`State::discards`].
 
 mod peers;
+mod recover;
 mod said;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,6 +23,7 @@ use crate::state::{Listed, ManifestName, Record, State};
 use crate::{BatchKey, Entry, Payload, Position, Rule, Rules};
 
 pub use peers::{ListReply, SnapshotHead};
+pub use recover::Recovery;
 pub use said::{NotNow, PushReply, ReadReply, Reply, SealReply};
 
 /// Names a request, so that what is said later finds its way.
@@ -131,43 +133,6 @@ impl<P: Payload> Replica<P> {
         let mut effects = Effects::default();
         replica.append(Record::Adopted(entry.clone()), &mut effects);
         (replica, effects)
-    }
-
-    /// A replica over what its directory holds: the snapshot and the records after it, all synced. `None` where there is
-    /// nothing yet.
-    pub fn recover<'a>(
-        me: ReplicaId,
-        base: Option<&Base>,
-        floor: Position,
-        records: impl IntoIterator<Item = (Position, &'a Record<P>)>,
-        limits: Limits,
-        rules: Rules,
-    ) -> Option<Replica<P>>
-    where
-        P: 'a,
-    {
-        let mut records = records.into_iter().peekable();
-        let state = match (base, records.peek()) {
-            (Some(base), _) => base.state.clone(),
-            (None, Some((_, Record::Adopted(entry)))) => State::new(&me, entry),
-            (None, _) => return None,
-        };
-        let mut replica = Replica::over(me, state, floor, limits, rules);
-        let from = base.map_or(0, |base| base.position);
-        // Which of the truncated positions was the last with data is not known any more.
-        replica.floor_data = floor.min(replica.state.data_position);
-        replica.appended = from;
-        for (position, record) in records {
-            // Records that the snapshot holds are kept for peers.
-            if position > from {
-                replica.state.apply(&replica.me, position, record, rules);
-                replica.appended = position;
-            }
-            replica.remember(position, record);
-        }
-        replica.synced = replica.appended;
-        replica.durable = replica.state.clone();
-        Some(replica)
     }
 
     fn over(me: ReplicaId, state: State, floor: Position, limits: Limits, rules: Rules) -> Replica<P> {
@@ -422,25 +387,26 @@ impl<P: Payload> Replica<P> {
     }
 
     fn wait(&mut self, until: Position, token: Token, what: Ask, effects: &mut Effects<P>) {
-        // A request more than fits is not answered: its sender asks again.
-        if self.waiting.len() < self.limits.waiting_max {
+        if until <= self.synced {
+            let reply = self.reply_to(what);
+            effects.replies.push((token, reply));
+        } else if self.waiting.len() < self.limits.waiting_max {
             self.waiting.push_back(Waiting { until, token, what });
         }
-        self.release(effects);
+        // A request more than fits is not answered: its sender asks again.
     }
 
     fn release(&mut self, effects: &mut Effects<P>) {
-        let mut i = 0;
-        while i < self.waiting.len() {
-            if self.waiting[i].until > self.synced {
-                i += 1;
+        let mut left = VecDeque::new();
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.until > self.synced {
+                left.push_back(waiting);
                 continue;
             }
-            if let Some(waiting) = self.waiting.remove(i) {
-                let reply = self.reply_to(waiting.what);
-                effects.replies.push((waiting.token, reply));
-            }
+            let reply = self.reply_to(waiting.what);
+            effects.replies.push((waiting.token, reply));
         }
+        self.waiting = left;
     }
 }
 

@@ -119,7 +119,7 @@ impl State {
     ///
     /// It is filled where the entry says so. That is so for founding members only: an incarnation lives in its directory,
     /// and one that had been a member before could not be new.
-    pub(crate) fn new(me: &ReplicaId, entry: &Entry) -> State {
+    pub fn new(me: &ReplicaId, entry: &Entry) -> State {
         let mut state = State {
             entry: entry.clone(),
             joined: None,
@@ -137,10 +137,11 @@ impl State {
     /// Applies a record. Nothing ever goes back.
     pub(crate) fn apply<P: Payload>(&mut self, me: &ReplicaId, position: Position, record: &Record<P>, rules: Rules) {
         match record {
-            Record::Batch(_) => self.data_position = position,
+            // A snapshot's state may be ahead of the record that is read again.
+            Record::Batch(_) => self.data_position = self.data_position.max(position),
             Record::Merged(merged) => {
                 if rules.keep(Rule::MergesAreLogged) {
-                    self.data_position = position;
+                    self.data_position = self.data_position.max(position);
                 }
                 self.merge(me, merged, rules);
             }

@@ -1,5 +1,6 @@
 //! Appending to a log, syncing it, truncating it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub struct Log {
     limits: Limits,
     /// First positions of all segments, oldest first; the last is open.
     segments: Vec<Position>,
+    /// Bytes of the segments but the open one.
+    closed_bytes: BTreeMap<Position, u64>,
     file: Arc<dyn File>,
     /// Bytes of the open segment that are written; more where it is closed.
     written: u64,
@@ -70,6 +73,7 @@ impl Log {
             }
         };
         log.durable = last;
+        log.closed_bytes = log.measure_closed()?;
         Ok(log)
     }
 
@@ -87,6 +91,7 @@ impl Log {
             folder: folder.to_owned(),
             limits,
             segments,
+            closed_bytes: BTreeMap::new(),
             file,
             written,
             buffer: Vec::new(),
@@ -110,6 +115,16 @@ impl Log {
     /// Oldest position that can still be read.
     pub fn first(&self) -> Position {
         self.segments.first().copied().unwrap_or(1)
+    }
+
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.closed_bytes.values().sum::<u64>() + self.written
+    }
+
+    /// Whether a sync has failed, so that nothing is taken until the log is opened anew.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
     }
 
     /// Bytes not yet written.
@@ -184,7 +199,8 @@ impl Log {
         while self.segments.len() > 1 && self.segments[1] <= position {
             let path = segment_path(&self.folder, self.segments[0]);
             self.disk.remove(&path).map_err(Error::io("remove", &path))?;
-            self.segments.remove(0);
+            let first = self.segments.remove(0);
+            self.closed_bytes.remove(&first);
             removed = true;
         }
         if removed {
@@ -193,8 +209,19 @@ impl Log {
         Ok(())
     }
 
+    fn measure_closed(&self) -> Result<BTreeMap<Position, u64>, Error> {
+        let (_, closed) = self.segments.split_last().unwrap_or((&0, &[]));
+        let measure = |first: &Position| {
+            let path = segment_path(&self.folder, *first);
+            let len = self.disk.open(&path).and_then(|file| file.len()).map_err(Error::io("measure", &path))?;
+            Ok((*first, len))
+        };
+        closed.iter().map(measure).collect()
+    }
+
     fn begin_segment(&mut self, first: Position) -> Result<(), Error> {
         let (file, written) = create_segment(&*self.disk, &self.folder, first)?;
+        self.closed_bytes.extend(self.segments.last().map(|closed| (*closed, self.written)));
         self.file = file;
         self.written = written;
         self.segments.push(first);

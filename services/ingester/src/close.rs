@@ -4,25 +4,21 @@
 //! Each step may be the last before a crash. What is found done is not done again: a manifest that is there decides; blocks of
 //! ours that no manifest lists are left-overs of an attempt and go.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bucket::{Blocks, Bucket, Created, Manifest, ManifestBlock};
+use cluster::ClusterId;
 use model::{DurationMs, TenantId, TimeRange, TimestampMs};
-use parking_lot::Mutex;
+use replication::range::{RANGE, SLACK};
+use replication::replica::SealReply;
+use replication::{Rules, closer};
 use tracing::{info, warn};
 use ulid::Ulid;
 
 use crate::Ingester;
 use crate::cut::{Cut, CutError};
-
-/// Length of a range.
-pub const RANGE: DurationMs = DurationMs::hours(2);
-/// How long after the window has passed a range is sealed: batches on their way arrive, clocks differ.
-const SLACK: DurationMs = DurationMs::mins(5);
-/// How long a closed range is still served from memory: queries that began before go on, readers learn of the blocks.
-const SERVED_AFTER_CLOSING: DurationMs = DurationMs::mins(30);
+use crate::ingester::LogFailed;
 
 /// Who closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +37,14 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
     /// The log does not take the seal.
-    #[error("log a change: {0}")]
-    Log(String),
+    #[error("log a change")]
+    Log(#[from] LogFailed),
+    /// The replica does not consent to the seal: there is a later generation, or the clock went back.
+    #[error("the seal of {start} is refused")]
+    Seal {
+        /// Start of the range.
+        start: TimestampMs,
+    },
     /// The block was not cut.
     #[error("cut block of tenant {tenant}")]
     Cut {
@@ -82,8 +84,6 @@ pub struct Closer {
     blocks: Arc<Blocks>,
     scratch: PathBuf,
     identity: Identity,
-    /// When each dropped range was seen closed by this process: it is served for a while after that.
-    dropped_at: Mutex<BTreeMap<TimestampMs, TimestampMs>>,
 }
 
 impl Closer {
@@ -95,7 +95,7 @@ impl Closer {
         scratch: PathBuf,
         identity: Identity,
     ) -> Closer {
-        Closer { ingester, bucket, blocks, scratch, identity, dropped_at: Mutex::default() }
+        Closer { ingester, bucket, blocks, scratch, identity }
     }
 
     /// Closes every range that is due at `now`, oldest first, and frees what was closed long enough ago. `window` is how far back
@@ -103,30 +103,39 @@ impl Closer {
     pub async fn run(&self, now: TimestampMs, window: DurationMs) -> Result<usize, CloseError> {
         let mut closed = 0;
         while let Some(range) = self.due(now, window).await? {
-            self.close(range).await?;
-            self.dropped_at.lock().insert(range.mint, now);
+            self.close(range, now, window).await?;
             closed += 1;
         }
-        self.free(now).await?;
+        self.free(now, window).await?;
         Ok(closed)
     }
 
     /// The oldest range with samples that is not closed, if its time has come.
     async fn due(&self, now: TimestampMs, window: DurationMs) -> Result<Option<TimeRange>, CloseError> {
-        let control = self.ingester.control();
-        let closed_to = control.dropped.keys().next_back().map(|start| *start + RANGE);
-        let from = closed_to.unwrap_or(TimestampMs::MIN).max(control.freed_before);
-        let head = self.ingester.head().clone();
-        let first = tokio::task::spawn_blocking(move || head.first_time_from(from)).await;
-        let Some(first) = first.map_err(|e| CloseError::Task(e.to_string()))? else { return Ok(None) };
-        let start = TimestampMs(first.0.div_euclid(RANGE.0) * RANGE.0);
+        let state = self.ingester.state();
+        let held = self.held().await?;
+        let Some(start) = held.into_iter().find(|start| !state.is_dropped(*start)) else { return Ok(None) };
         let end = start + RANGE;
         let sealable = now - window - SLACK;
         Ok((end <= sealable).then(|| TimeRange::new(start, end)))
     }
 
-    async fn close(&self, range: TimeRange) -> Result<(), CloseError> {
-        let position = self.ingester.seal_before(range.maxt).await.map_err(CloseError::Log)?;
+    async fn held(&self) -> Result<std::collections::BTreeSet<TimestampMs>, CloseError> {
+        let ingester = self.ingester.clone();
+        let held = tokio::task::spawn_blocking(move || ingester.held_ranges()).await;
+        held.map_err(|e| CloseError::Task(e.to_string()))
+    }
+
+    async fn seal(&self, start: TimestampMs, now: TimestampMs, window: DurationMs) -> Result<u64, CloseError> {
+        let said = self.ingester.seal_at(None, start, window, now).await?;
+        match said {
+            SealReply::Sealed { position, .. } => Ok(position),
+            SealReply::Stale(_) | SealReply::Early => Err(CloseError::Seal { start }),
+        }
+    }
+
+    async fn close(&self, range: TimeRange, now: TimestampMs, window: DurationMs) -> Result<(), CloseError> {
+        let position = self.seal(range.mint, now, window).await?;
         let Identity { cluster, group, generation, incarnation } = &self.identity;
         let manifest = match self.bucket.manifest(cluster, *group, range.mint.0).await? {
             Some(there) => there,
@@ -159,7 +168,7 @@ impl Closer {
         }
         self.blocks.refresh().await?;
         let name = Bucket::manifest_name(cluster, *group, range.mint.0);
-        self.ingester.dropped(range.mint, name).await.map_err(CloseError::Log)?;
+        self.ingester.change(|core| core.drop_range(range.mint, name.into(), now)).await?;
         info!(start = range.mint.0, end = range.maxt.0, blocks = manifest.blocks.len(), "range closed");
         Ok(())
     }
@@ -218,23 +227,20 @@ impl Closer {
     }
 
     /// Frees the closed ranges that were served long enough, oldest first.
-    async fn free(&self, now: TimestampMs) -> Result<(), CloseError> {
-        let control = self.ingester.control();
-        let mut before = None;
-        for start in control.dropped.keys() {
-            // A restart forgets when it was; the range is then served once more as long.
-            let since = *self.dropped_at.lock().entry(*start).or_insert(now);
-            if since + SERVED_AFTER_CLOSING > now {
-                break;
-            }
-            before = Some(*start + RANGE);
+    async fn free(&self, now: TimestampMs, window: DurationMs) -> Result<(), CloseError> {
+        let held = self.held().await?;
+        let identity = closer::Identity { cluster: ClusterId(0), window };
+        let core = closer::Closer::new(identity, Rules::ALL);
+        let before = self.ingester.shared.lock().core.appended_position();
+        let freed = self.ingester.change(|replica| {
+            let mut all = replication::replica::Effects::default();
+            core.free(replica, held, now).into_iter().for_each(|effects| all.append.extend(effects.append));
+            all
+        });
+        if freed.await? > before {
+            let gone = self.ingester.collect().await.map_err(|e| CloseError::Task(e.to_string()))?;
+            info!(series_gone = gone, "closed ranges freed");
         }
-        let Some(before) = before else {
-            return Ok(());
-        };
-        let gone = self.ingester.free_before(before).await.map_err(CloseError::Log)?;
-        self.dropped_at.lock().retain(|start, _| *start >= before);
-        info!(before = before.0, series_gone = gone, "closed ranges freed");
         Ok(())
     }
 

@@ -1,68 +1,30 @@
 //! One replica: takes batches, answers reads, snapshots itself.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use batch::Batch;
-use disk::Disk;
+use cluster::{DecodeError, GroupId, Replica as ReplicaId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use head::Head;
-use model::{TimeRange, TimestampMs};
-use parking_lot::{Mutex, RwLock};
+use model::{DurationMs, TimeRange, TimestampMs};
+use parking_lot::{Condvar, Mutex, RwLock};
+use replication::range::{RANGE, end_of};
+use replication::replica::{Effects, NotNow, PushReply, Reply, SealReply, Token};
+use replication::{Entry, Position, State};
 use storage::chain;
 use tokio::sync::oneshot;
-use writer::{PushReply, Replica};
 
-use crate::control::{Change, Control};
-pub use crate::pipeline::Sync;
-use crate::pipeline::{Entry, Pipeline, Shared};
-use crate::recover::{self, Recovery};
+use crate::config::{Clock, Config, Window};
+use crate::group::{Core, Group, InFlight, Waiter};
+use crate::pipeline::{Failures, Pipeline, Shared};
+use crate::records::{self, RecordError};
+use crate::recover::{self, Damage, Recovery};
 
 /// Timestamps are stored in 48 bits of milliseconds.
 const TIME_MAX: i64 = 1 << 46;
-
-/// How an ingester is set up.
-#[derive(Clone)]
-pub struct Config {
-    /// The data directory.
-    pub folder: PathBuf,
-    /// Where files are.
-    pub disk: Arc<dyn Disk>,
-    /// When to sync.
-    pub sync: Sync,
-    /// Number of partitions of the cluster.
-    pub partition_count: u32,
-    /// Exemplars kept per tenant.
-    pub exemplars_max: usize,
-    /// Bytes of batches between arrival and acknowledgement; beyond it writers are told to come back.
-    pub in_flight_bytes_max: usize,
-    /// The generation of the group.
-    pub generation: u64,
-    /// A snapshot is due after so many bytes of log.
-    pub snapshot_after_bytes: usize,
-    /// Bounds of the log.
-    pub log: wal::Limits,
-}
-
-impl Config {
-    /// Defaults over the files of `folder`.
-    pub fn new(folder: PathBuf) -> Config {
-        Config {
-            folder,
-            disk: Arc::new(disk::RealDisk),
-            sync: Sync::EveryCommit,
-            partition_count: 16,
-            exemplars_max: 100_000,
-            in_flight_bytes_max: 64 << 20,
-            generation: 1,
-            snapshot_after_bytes: 256 << 20,
-            log: wal::Limits::default(),
-        }
-    }
-}
 
 /// Why an ingester cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +35,24 @@ pub enum OpenError {
     /// The log's files.
     #[error("open log")]
     Log(#[from] wal::Error),
-    /// A snapshot of a later version.
-    #[error("the snapshot holds a state that this version does not know")]
-    UnknownState,
+    /// A snapshot of another version.
+    #[error("read the state in the snapshot")]
+    State(#[from] DecodeError),
+    /// A log of another version.
+    #[error("read log")]
+    Version(#[from] RecordError),
+    /// The directory of a member of a larger group has lost something: it is to be put aside, and the node to come back with an
+    /// empty directory as a new incarnation.
+    #[error("the directory is damaged: it cannot come back as the same replica")]
+    Damaged(#[from] Damage),
+    /// The directory is another group's.
+    #[error("the directory belongs to group {found}, not {wanted}")]
+    OtherGroup {
+        /// What was found.
+        found: GroupId,
+        /// What the map says.
+        wanted: GroupId,
+    },
     /// No threads.
     #[error("start a thread")]
     Thread(#[from] std::io::Error),
@@ -86,23 +63,36 @@ pub enum OpenError {
 pub struct Status {
     /// Position of the last batch applied.
     pub applied: u64,
-    /// Why the log takes nothing, while it does not.
+    /// Why nothing is acknowledged, while it is so.
     pub log_failure: Option<String>,
     /// Bytes of batches not yet acknowledged.
     pub in_flight_bytes: usize,
     /// Bytes logged since the last snapshot.
     pub logged_bytes: usize,
+    /// Bytes of the log's files.
+    pub log_bytes: u64,
+    /// Batches refused because they define an id under which other labels are held.
+    pub conflicts: u64,
 }
 
 /// A replica of a group.
 pub struct Ingester {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// Taken for writing only to stop.
     pipeline: RwLock<Pipeline>,
+    pub(crate) replica: ReplicaId,
+    pub(crate) group: GroupId,
+    pub(crate) clock: Clock,
+    pub(crate) window: Window,
     recovery: Recovery,
+    in_flight_bytes_max: usize,
+    log_bytes_max: u64,
     snapshot_after_bytes: usize,
+    conflicts: AtomicU64,
     /// One snapshot at a time, and the state of what truncation may rely on.
     snapshot: Mutex<SnapshotState>,
+    /// What was freed lies before this.
+    freed_before: Mutex<TimestampMs>,
 }
 
 /// What the kept snapshots refer to.
@@ -112,35 +102,71 @@ struct SnapshotState {
     freed_before: Option<TimestampMs>,
 }
 
+/// What becomes of a batch that was offered.
+pub(crate) enum Pushed {
+    Now(PushReply),
+    Later(oneshot::Receiver<PushReply>),
+}
+
+impl Pushed {
+    /// Nobody is left to answer when the ingester stops.
+    pub(crate) async fn reply(self) -> PushReply {
+        match self {
+            Pushed::Now(reply) => reply,
+            Pushed::Later(reply) => reply.await.unwrap_or(PushReply::NotNow(NotNow::Unavailable)),
+        }
+    }
+}
+
 impl Ingester {
     /// Opens the directory and replays its log; blocks.
     pub fn open(config: Config) -> Result<Arc<Ingester>, OpenError> {
-        let head_limits = head::Limits {
-            partition_count: config.partition_count,
-            exemplars_max: config.exemplars_max,
-            ..head::Limits::default()
+        let limits = replication::replica::Limits {
+            pending_bytes_max: config.in_flight_bytes_max,
+            ..replication::replica::Limits::default()
         };
-        let opened = recover::open(config.disk.clone(), &config.folder, head_limits, config.log)?;
+        let opened = recover::open(&config, limits)?;
+        let log_bytes = opened.log.bytes();
         let shared = Arc::new(Shared {
             head: Arc::new(opened.head),
-            control: Mutex::new(opened.control),
-            generation: config.generation,
-            in_flight_bytes: AtomicUsize::new(0),
-            in_flight_bytes_max: config.in_flight_bytes_max,
+            group: Mutex::new(Group::new(opened.core, opened.effects, limits.waiting_max)),
+            wake: Condvar::new(),
+            in_flight_bytes: Arc::new(AtomicUsize::new(0)),
             logged_bytes: AtomicUsize::new(0),
-            truncate_before: Mutex::new(0),
+            snapshot_position: Mutex::new(0),
             unapplied: AtomicUsize::new(0),
             holes: Mutex::default(),
-            log_failure: Mutex::new(None),
+            failures: Mutex::new(Failures::default()),
+            refuses: AtomicBool::new(false),
+            may_truncate: AtomicBool::new(false),
+            log_bytes: AtomicU64::new(log_bytes),
         });
         let pipeline = Pipeline::start(opened.log, shared.clone(), config.sync)?;
         Ok(Arc::new(Ingester {
             shared,
             pipeline: RwLock::new(pipeline),
+            replica: config.replica,
+            group: config.entry.id(),
+            clock: config.clock,
+            window: config.window,
             recovery: opened.recovery,
+            in_flight_bytes_max: config.in_flight_bytes_max,
+            log_bytes_max: config.log_bytes_max,
             snapshot_after_bytes: config.snapshot_after_bytes,
+            conflicts: AtomicU64::new(0),
             snapshot: Mutex::default(),
+            freed_before: Mutex::new(TimestampMs::MIN),
         }))
+    }
+
+    /// Which replica this is.
+    pub fn replica(&self) -> &ReplicaId {
+        &self.replica
+    }
+
+    /// The newest generation entry that it has seen.
+    pub fn entry(&self) -> Entry {
+        self.shared.lock().core.appended_state().entry.clone()
     }
 
     /// What opening found.
@@ -153,9 +179,9 @@ impl Ingester {
         &self.shared.head
     }
 
-    /// Sealed, dropped and freed ranges.
-    pub fn control(&self) -> Control {
-        self.shared.control.lock().clone()
+    /// What the replica has durably decided.
+    pub fn state(&self) -> State {
+        self.shared.lock().core.durable().clone()
     }
 
     /// The ranges of which acknowledged samples were lost for good: the cluster map's record. Answers name them.
@@ -169,10 +195,10 @@ impl Ingester {
 
     /// The time that damage to the log may have taken samples from, at `now`: all that no block holds.
     pub fn unclosed_range(&self, now: TimestampMs) -> TimeRange {
-        let control = self.control();
-        let closed = control.dropped.keys().next_back().map(|start| *start + crate::RANGE);
+        let state = self.state();
+        let closed = state.dropped.keys().next_back().map(|start| end_of(*start));
         let held = self.shared.head.time_bounds().map_or(now, |(mint, _)| mint);
-        let oldest = closed.unwrap_or(held).max(control.freed_before);
+        let oldest = closed.unwrap_or(held).max(state.watermark);
         TimeRange::new(oldest.min(now), TimestampMs(now.0 + 1))
     }
 
@@ -180,9 +206,11 @@ impl Ingester {
     pub fn status(&self) -> Status {
         Status {
             applied: self.shared.head.applied(),
-            log_failure: self.shared.log_failure.lock().clone(),
+            log_failure: self.shared.failure(),
             in_flight_bytes: self.shared.in_flight_bytes.load(Ordering::Relaxed),
             logged_bytes: self.shared.logged_bytes.load(Ordering::Relaxed),
+            log_bytes: self.shared.log_bytes.load(Ordering::Relaxed),
+            conflicts: self.conflicts.load(Ordering::Relaxed),
         }
     }
 
@@ -200,71 +228,126 @@ impl Ingester {
     pub fn write_snapshot(&self) -> Result<(), head::Error> {
         let mut state = self.snapshot.lock();
         let logged = self.shared.logged_bytes.load(Ordering::Relaxed);
-        let mut freed = TimestampMs::MIN;
-        let older = self.shared.head.write_snapshot(|| {
-            let control = self.shared.control.lock();
-            freed = control.freed_before;
-            control.encode()
-        })?;
+        let freed = *self.freed_before.lock();
+        // The state may be ahead of the samples: what is behind them in the log is read again, and nothing in it goes back.
+        let older = self.shared.head.write_snapshot(|| records::encode_state(self.shared.lock().core.durable()))?;
         self.shared.logged_bytes.fetch_sub(logged, Ordering::Relaxed);
-        *self.shared.truncate_before.lock() = older + 1;
+        *self.shared.snapshot_position.lock() = older;
+        self.shared.look_at_truncation();
         if let Some(before) = state.freed_before.replace(freed) {
             self.shared.head.remove_chunk_files_before(before)?;
         }
         Ok(())
     }
 
-    /// From now on no batch may touch time before this. Resolves when that is durable.
-    pub async fn seal_before(&self, before: TimestampMs) -> Result<u64, String> {
-        self.change(Change::Seal { before }).await
-    }
-
-    /// The range from `start` is in the blocks that `manifest` lists.
-    pub async fn dropped(&self, start: TimestampMs, manifest: String) -> Result<u64, String> {
-        self.change(Change::Dropped { start, manifest }).await
-    }
-
-    /// Frees the memory of samples before this, which blocks hold.
-    pub async fn free_before(&self, before: TimestampMs) -> Result<usize, String> {
-        self.change(Change::Freed { before }).await?;
-        let head = self.shared.head.clone();
-        let collected = tokio::task::spawn_blocking(move || head.collect_garbage(before)).await;
-        collected.map_err(|e| e.to_string())
-    }
-
-    async fn change(&self, change: Change) -> Result<u64, String> {
-        let (reply, answer) = oneshot::channel();
-        if !self.pipeline.read().offer(Entry::Change { change, reply }) {
-            return Err("the log's queue is full or closed".to_owned());
-        }
-        answer.await.unwrap_or_else(|_| Err("the ingester is stopping".to_owned()))
-    }
-
-    /// Checks a batch and queues it for the log.
-    fn admit(&self, batch: Batch) -> Result<oneshot::Receiver<PushReply>, PushReply> {
-        let limit_bytes = self.shared.in_flight_bytes_max;
-        let bytes = batch.bytes().len();
-        if batch.time_bounds().is_some_and(|(mint, maxt)| mint < -TIME_MAX || maxt > TIME_MAX) {
-            return Err(PushReply::Refused("a timestamp is beyond the year 4000".to_owned()));
-        }
-        if self.shared.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > limit_bytes {
-            self.shared.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(PushReply::Full { limit_bytes });
-        }
-        let give_back = |reply| {
-            self.shared.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            reply
+    /// Has the core log something, and resolves when that is durable and applied. An error when the log does not work; what was
+    /// to be logged may then still come to be.
+    pub(crate) async fn change(
+        &self,
+        change: impl FnOnce(&mut Core) -> Effects<Arc<Batch>>,
+    ) -> Result<Position, LogFailed> {
+        let settled = {
+            let mut group = self.shared.lock();
+            let effects = change(&mut group.core);
+            group.log(effects);
+            group.settled()
         };
-        let refs = self.shared.head.check(&batch).map_err(|ids| give_back(PushReply::Need(ids)))?;
-        if let Some(id) = self.shared.head.conflicting_definition(&batch) {
-            return Err(give_back(PushReply::Refused(format!("{id:?} is held with other labels"))));
+        self.shared.wake.notify_one();
+        settled.await.map_err(|_| no_answer(&self.shared))
+    }
+
+    /// Puts a question to the core. The receiver fails where there is no answer: the log does not work, too many wait, or the
+    /// question is another group's.
+    pub(crate) fn ask<T>(
+        &self,
+        waiter: impl FnOnce(oneshot::Sender<T>) -> Waiter,
+        question: impl FnOnce(&mut Core, Token) -> Effects<Arc<Batch>>,
+    ) -> oneshot::Receiver<T> {
+        let (sender, receiver) = oneshot::channel();
+        let said = self.shared.lock().ask(waiter(sender), head::Refs::default(), question);
+        match said {
+            Some((waiter, reply)) => waiter.hear(reply),
+            None => {
+                self.shared.wake.notify_one();
+            }
         }
+        receiver
+    }
+
+    /// Seals the range that starts here, asked for at `entry` or at whatever generation this replica is, at `now`.
+    pub(crate) fn seal_at(
+        &self,
+        entry: Option<Entry>,
+        start: TimestampMs,
+        window: DurationMs,
+        now: TimestampMs,
+    ) -> impl Future<Output = Result<SealReply, LogFailed>> + use<> {
+        let answer = self.ask(Waiter::Seal, |core, token| {
+            let entry = entry.unwrap_or_else(|| core.appended_state().entry.clone());
+            core.seal(token, &entry, start, window, now)
+        });
+        let shared = self.shared.clone();
+        async move { answer.await.map_err(|_| no_answer(&shared)) }
+    }
+
+    /// Frees the memory of the ranges before this that were freed in the log.
+    pub(crate) async fn collect(self: &Arc<Ingester>) -> Result<usize, tokio::task::JoinError> {
+        let this = self.clone();
+        let collect = move || {
+            let state = this.state();
+            let Some(before) = recover::collectable(&state, &this.shared.head) else { return 0 };
+            let gone = this.shared.head.collect_garbage(before);
+            let mut freed_before = this.freed_before.lock();
+            *freed_before = before.max(*freed_before);
+            gone
+        };
+        tokio::task::spawn_blocking(collect).await
+    }
+
+    /// Starts of the ranges of which samples are held and that were not freed; walks over all series.
+    pub(crate) fn held_ranges(&self) -> std::collections::BTreeSet<TimestampMs> {
+        self.shared.head.stretches_from(*self.freed_before.lock(), RANGE)
+    }
+
+    /// Checks a batch and offers it to the replica, at `entry` or at whatever generation it is.
+    pub(crate) fn offer(&self, entry: Option<&Entry>, batch: Batch) -> Pushed {
+        let bytes = batch.bytes().len();
+        if self.shared.refuses.load(Ordering::Acquire) {
+            return Pushed::Now(PushReply::NotNow(NotNow::Unavailable));
+        }
+        let Some(in_flight) = InFlight::take(&self.shared.in_flight_bytes, bytes, self.in_flight_bytes_max) else {
+            return Pushed::Now(PushReply::Full { limit_bytes: self.in_flight_bytes_max });
+        };
+        if self.shared.log_bytes.load(Ordering::Relaxed) > self.log_bytes_max {
+            let limit_bytes = usize::try_from(self.log_bytes_max).unwrap_or(usize::MAX);
+            return Pushed::Now(PushReply::Full { limit_bytes });
+        }
+        let (refs, unknown) = match self.shared.head.check(&batch) {
+            Ok(refs) => (refs, Vec::new()),
+            Err(unknown) => (head::Refs::default(), unknown),
+        };
+        if let Some(id) = self.shared.head.conflicting_definition(&batch) {
+            self.conflicts.fetch_add(1, Ordering::Relaxed);
+            return Pushed::Now(PushReply::Refused(format!("{id:?} is held with other labels")));
+        }
+        let batch = Arc::new(batch);
         let (reply, answer) = oneshot::channel();
-        let entry = Entry::Batch { batch, refs, reply };
-        if self.pipeline.read().offer(entry) {
-            Ok(answer)
-        } else {
-            Err(give_back(PushReply::NotNow("the log's queue is full or closed".to_owned())))
+        let waiter = Waiter::Push { reply, in_flight };
+        let mut group = self.shared.lock();
+        let said = group.ask(waiter, refs, |core, token| match entry {
+            Some(entry) => core.push(token, entry, batch, unknown),
+            None => {
+                let entry = core.appended_state().entry.clone();
+                core.push(token, &entry, batch, unknown)
+            }
+        });
+        drop(group);
+        match said {
+            Some((_, Reply::Push(reply))) => Pushed::Now(reply),
+            _ => {
+                self.shared.wake.notify_one();
+                Pushed::Later(answer)
+            }
         }
     }
 
@@ -293,18 +376,43 @@ impl Ingester {
     }
 }
 
+/// The log takes nothing at the moment, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LogFailed(pub String);
+
+pub(crate) fn no_answer(shared: &Shared) -> LogFailed {
+    LogFailed(shared.failure().unwrap_or_else(|| "it is stopping, or it is asked for too much".to_owned()))
+}
+
 /// Resolves when told to stop, or when nobody is left to tell.
-async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
     drop(stop.wait_for(|s| *s).await);
 }
 
-impl Replica for Ingester {
-    fn push(&self, batch: Batch) -> BoxFuture<'static, PushReply> {
-        match self.admit(batch) {
-            Ok(answer) => {
-                async { answer.await.unwrap_or(PushReply::NotNow("the ingester is stopping".to_owned())) }.boxed()
-            }
-            Err(reply) => futures::future::ready(reply).boxed(),
+/// For writers that know a replica and no group.
+impl writer::Replica for Ingester {
+    fn push(&self, batch: Batch) -> BoxFuture<'static, writer::PushReply> {
+        if batch.time_bounds().is_some_and(|(mint, maxt)| mint < -TIME_MAX || maxt > TIME_MAX) {
+            let why = "a timestamp is beyond the year 4000".to_owned();
+            return futures::future::ready(writer::PushReply::Refused(why)).boxed();
         }
+        let pushed = self.offer(None, batch);
+        let shared = self.shared.clone();
+        async move {
+            match pushed.reply().await {
+                PushReply::Ok(generation) => writer::PushReply::Ok { generation: generation.0 },
+                PushReply::Need(ids) => writer::PushReply::Need(ids),
+                PushReply::Sealed(before) => writer::PushReply::Sealed(before),
+                PushReply::Full { limit_bytes } => writer::PushReply::Full { limit_bytes },
+                PushReply::Refused(why) => writer::PushReply::Refused(why),
+                PushReply::Stale(_) => writer::PushReply::NotNow("the group has moved on".to_owned()),
+                PushReply::NotNow(why) => {
+                    let why = shared.failure().unwrap_or_else(|| format!("the replica takes nothing now: {why:?}"));
+                    writer::PushReply::NotNow(why)
+                }
+            }
+        }
+        .boxed()
     }
 }

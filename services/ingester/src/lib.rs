@@ -1,21 +1,28 @@
-//! The ingester: logs batches, syncs, applies them to the head, acknowledges; snapshots, and closes ranges into blocks.
+//! The ingester: a replica of a group. It logs batches, syncs, applies them to the head, acknowledges; snapshots, and closes ranges
+//! into blocks.
 //!
-//! Two threads carry a batch: the log thread writes what has gathered and syncs once for all of it (group commit), the apply
-//! thread makes it visible and answers. Admission is the writer's; a batch is taken whole or not at all.
+//! What it decides is decided by `replication`'s core, under one lock; two threads carry what the core wants logged: the log
+//! thread writes what has gathered and syncs once for all of it (group commit), the apply thread makes it visible and answers.
+//! Admission is the writer's; a batch is taken whole or not at all.
 
 mod close;
-mod control;
+mod config;
 mod cut;
 #[doc(hidden)]
 pub mod fuzzing;
+mod group;
 mod ingester;
 mod pipeline;
 mod queryable;
+mod records;
 mod recover;
 
-pub use close::{CloseError, Closer, Identity, RANGE};
-pub use control::Control;
-pub use ingester::{Config, Ingester, OpenError, Status, Sync};
+pub use close::{CloseError, Closer, Identity};
+pub use config::{Clock, Config, Sync, Window};
+pub use ingester::{Ingester, LogFailed, OpenError, Status};
+pub use records::RecordError;
+pub use recover::{Damage, Recovery};
+pub use replication::range::RANGE;
 
 #[cfg(test)]
 mod tests;

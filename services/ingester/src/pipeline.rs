@@ -1,25 +1,24 @@
 //! The two threads behind an ingester: log and apply.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use batch::Batch;
-use head::{Head, Refs};
+use head::{Applied, Head};
 use model::{TimeRange, TimestampMs};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use replication::{Position, Record, State};
 use storage::chain;
-use tokio::sync::oneshot;
 use tracing::{error, warn};
-use wal::{Log, Position};
-use writer::PushReply;
+use wal::Log;
 
-use crate::control::{Change, Control, KIND_BATCH};
+use crate::config::Sync;
+use crate::group::{Entry, Group, Told};
+use crate::records;
 
-/// Batches waiting for the log; beyond it writers are told to come back.
-const QUEUE_MAX: usize = 1024;
 /// Bytes that one commit writes at most, so that the first of them does not wait for ever.
 const COMMIT_BYTES_MAX: usize = 16 << 20;
 /// Commits waiting to be applied.
@@ -27,77 +26,88 @@ const APPLY_QUEUE_MAX: usize = 64;
 /// A commit of one batch of so many samples is applied by the log thread, if the other has nothing to do: at the pace of
 /// scrapes, waking it would cost as much as applying.
 const INLINE_SAMPLES_MAX: usize = 2000;
+/// How long a disk that said no is left alone, unless somebody asks for something.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// How long it is left alone in any case.
+const RETRY_INTERVAL_MIN: Duration = Duration::from_millis(5);
 
-/// When what was written is made to survive power loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    /// Before it is acknowledged.
-    EveryCommit,
-    /// So often; an acknowledged sample may be lost with the machine (not with the process).
-    Interval(Duration),
-}
-
-/// Something for the log.
-pub(crate) enum Entry {
-    Batch { batch: Batch, refs: Refs, reply: oneshot::Sender<PushReply> },
-    Change { change: Change, reply: oneshot::Sender<Result<Position, String>> },
-}
-
-/// Something logged, to be applied.
-enum Logged {
-    Batch { position: Position, batch: Batch, refs: Refs, reply: oneshot::Sender<PushReply> },
-    Change { position: Position, change: Change, reply: oneshot::Sender<Result<Position, String>> },
-    Stop,
+/// Why nothing is acknowledged, while it is so.
+#[derive(Default)]
+pub(crate) struct Failures {
+    pub(crate) log: Option<String>,
+    pub(crate) apply: Option<String>,
 }
 
 /// What both threads and the ingester share.
 pub(crate) struct Shared {
     pub(crate) head: Arc<Head>,
-    /// Changed by the apply thread under the head's gate; read by anyone.
-    pub(crate) control: Mutex<Control>,
-    pub(crate) generation: u64,
-    pub(crate) in_flight_bytes: AtomicUsize,
-    pub(crate) in_flight_bytes_max: usize,
+    pub(crate) group: Mutex<Group>,
+    /// The log thread sleeps on it.
+    pub(crate) wake: Condvar,
+    pub(crate) in_flight_bytes: Arc<AtomicUsize>,
     /// Bytes logged since the last snapshot was begun.
     pub(crate) logged_bytes: AtomicUsize,
-    /// Everything before this may be truncated, said by who writes snapshots.
-    pub(crate) truncate_before: Mutex<Position>,
-    /// Entries handed to the apply thread and not applied yet.
+    /// The kept snapshots hold everything up to here, said by who writes them.
+    pub(crate) snapshot_position: Mutex<Position>,
+    /// Commits handed to the apply thread and not applied yet.
     pub(crate) unapplied: AtomicUsize,
     /// Ranges of which acknowledged samples were lost for good.
     pub(crate) holes: Mutex<Vec<TimeRange>>,
-    /// Why the log takes nothing, while it does not.
-    pub(crate) log_failure: Mutex<Option<String>>,
+    pub(crate) failures: Mutex<Failures>,
+    /// Nothing is taken: the log takes no more until a restart, or what was logged cannot be applied.
+    pub(crate) refuses: AtomicBool,
+    /// A snapshot was written or a peer has covered more, so that the log may be cut.
+    pub(crate) may_truncate: AtomicBool,
+    /// Bytes of the log's files.
+    pub(crate) log_bytes: std::sync::atomic::AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Group> {
+        self.group.lock()
+    }
+
+    /// Has the log thread see whether the log can be cut.
+    pub(crate) fn look_at_truncation(&self) {
+        self.may_truncate.store(true, Ordering::Release);
+        self.poke();
+    }
+
+    /// Has the log thread look.
+    pub(crate) fn poke(&self) {
+        self.lock().poked = true;
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn failure(&self) -> Option<String> {
+        let failures = self.failures.lock();
+        failures.log.clone().or_else(|| failures.apply.clone())
+    }
 }
 
 /// The running threads. Dropping it stops them after what they hold.
 pub(crate) struct Pipeline {
-    entries: Option<SyncSender<Entry>>,
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Pipeline {
     pub(crate) fn start(log: Log, shared: Arc<Shared>, sync: Sync) -> std::io::Result<Pipeline> {
-        let (entries, receiver) = sync_channel(QUEUE_MAX);
-        let (logged, to_apply) = sync_channel(APPLY_QUEUE_MAX * 16);
+        let (commits, to_apply) = sync_channel(APPLY_QUEUE_MAX);
         let spawn =
             |name: &str, f: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.to_owned()).spawn(f);
-        let for_log = shared.clone();
+        let (for_log, for_apply) = (shared.clone(), shared.clone());
         let threads = vec![
-            spawn("log", Box::new(move || LogThread::new(log, for_log, sync, logged).run(&receiver)))?,
-            spawn("apply", Box::new(move || apply(&shared, &to_apply)))?,
+            spawn("log", Box::new(move || LogThread::new(log, for_log, sync, commits).run()))?,
+            spawn("apply", Box::new(move || apply(&for_apply, &to_apply)))?,
         ];
-        Ok(Pipeline { entries: Some(entries), threads })
-    }
-
-    /// Queues an entry; false when there is no room or the threads are gone.
-    pub(crate) fn offer(&self, entry: Entry) -> bool {
-        self.entries.as_ref().is_some_and(|entries| entries.try_send(entry).is_ok())
+        Ok(Pipeline { shared, threads })
     }
 
     /// Takes no more, finishes and syncs what was taken, and ends the threads.
     pub(crate) fn stop(&mut self) {
-        self.entries = None;
+        self.shared.lock().stopping = true;
+        self.shared.wake.notify_one();
         for t in self.threads.drain(..) {
             if t.join().is_err() {
                 error!("a pipeline thread panicked");
@@ -112,62 +122,120 @@ impl Drop for Pipeline {
     }
 }
 
+/// Records that were logged together, to be applied in order; then it is told.
+struct Commit {
+    entries: VecDeque<Entry>,
+    told: Told,
+    /// What lies in dropped ranges is not kept; `None` where nothing of this does.
+    discards: Option<Arc<State>>,
+}
+
+impl Commit {
+    /// Applies what is left of it, and tells. After an error it may be called again.
+    fn apply(&mut self, shared: &Shared) -> Result<(), head::Error> {
+        while let Some(entry) = self.entries.front() {
+            if let Record::Batch(batch) = &entry.record {
+                let applied = match &self.discards {
+                    None => shared.head.apply(entry.position, batch, &entry.refs)?,
+                    Some(state) => {
+                        let keep = |at: TimestampMs| !state.discards(at);
+                        shared.head.apply_kept(entry.position, batch, &entry.refs, Some(&keep))?
+                    }
+                };
+                if applied != Applied::default() {
+                    error!(?applied, position = entry.position, "BUG: a checked batch did not apply whole");
+                }
+            }
+            self.entries.pop_front();
+        }
+        self.told.tell();
+        Ok(())
+    }
+
+    /// One small batch.
+    fn is_small(&self) -> bool {
+        let small = |e: &Entry| matches!(&e.record, Record::Batch(b) if b.sample_count() <= INLINE_SAMPLES_MAX);
+        self.entries.len() == 1 && self.entries.iter().all(small)
+    }
+}
+
 struct LogThread {
     log: Log,
     shared: Arc<Shared>,
     sync: Sync,
     last_sync: Instant,
-    logged: SyncSender<Logged>,
-    /// Appended to the log, not yet written and synced.
-    commit: Vec<Logged>,
-    /// Time before this takes no more samples, seals of the commit being gathered included.
-    sealed_before: TimestampMs,
-    /// The same without them.
-    committed_sealed_before: TimestampMs,
+    last_failure: Option<Instant>,
+    commits: SyncSender<Commit>,
+    /// Taken from the group, not yet written and synced; tried again until it works.
+    commit: VecDeque<Entry>,
+    commit_bytes: usize,
+}
+
+/// What there is to do.
+enum Work {
+    Commit,
+    SyncDue,
+    /// Everything is done, and no more will come.
+    Nothing,
 }
 
 impl LogThread {
-    fn new(log: Log, shared: Arc<Shared>, sync: Sync, logged: SyncSender<Logged>) -> LogThread {
-        let sealed_before = shared.control.lock().sealed_before;
-        LogThread {
-            log,
-            shared,
-            sync,
-            last_sync: Instant::now(),
-            logged,
-            commit: Vec::new(),
-            sealed_before,
-            committed_sealed_before: sealed_before,
-        }
+    fn new(log: Log, shared: Arc<Shared>, sync: Sync, commits: SyncSender<Commit>) -> LogThread {
+        let (commit, commit_bytes) = (VecDeque::new(), 0);
+        LogThread { log, shared, sync, last_sync: Instant::now(), last_failure: None, commits, commit, commit_bytes }
     }
 
-    fn run(mut self, entries: &Receiver<Entry>) {
-        while let Some(first) = self.wait(entries) {
-            self.append(first);
-            // Group commit: everything that came while the last sync was running.
-            while self.log.buffered_bytes() < COMMIT_BYTES_MAX {
-                match entries.try_recv() {
-                    Ok(entry) => self.append(entry),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+    fn run(mut self) {
+        loop {
+            match self.wait() {
+                Work::Commit => self.commit(),
+                Work::SyncDue => self.sync_quietly(),
+                Work::Nothing => break,
             }
-            self.commit();
+            self.shared.log_bytes.store(self.log.bytes(), Ordering::Relaxed);
+            if self.shared.may_truncate.swap(false, Ordering::AcqRel) {
+                self.truncate();
+            }
         }
         self.sync_quietly();
-        if self.logged.send(Logged::Stop).is_err() {
-            error!("the apply thread ended before the log thread");
-        }
+        // Whoever still waits hears that nothing comes.
+        let left = self.shared.lock().give_up();
+        left.into_iter().for_each(|waiter| waiter.give_up());
     }
 
-    /// The next entry; meanwhile syncs what the interval asks for. `None` when no more will come.
-    fn wait(&mut self, entries: &Receiver<Entry>) -> Option<Entry> {
-        let Sync::Interval(interval) = self.sync else { return entries.recv().ok() };
+    /// Waits for records, and takes what has gathered while the last sync was running: one commit, one sync.
+    fn wait(&mut self) -> Work {
+        let shared = self.shared.clone();
+        let mut group = shared.lock();
         loop {
-            let left = interval.saturating_sub(self.last_sync.elapsed());
-            match entries.recv_timeout(left) {
-                Ok(entry) => return Some(entry),
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => self.sync_quietly(),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
+            if self.last_failure.is_some_and(|at| !group.poked && at.elapsed() < RETRY_INTERVAL) {
+                if group.stopping {
+                    return Work::Nothing;
+                }
+                shared.wake.wait_for(&mut group, RETRY_INTERVAL);
+                continue;
+            }
+            while self.commit_bytes < COMMIT_BYTES_MAX
+                && let Some(entry) = group.to_log.pop_front()
+            {
+                self.commit_bytes += entry.bytes();
+                self.commit.push_back(entry);
+            }
+            if !self.commit.is_empty() || std::mem::take(&mut group.poked) {
+                group.poked = false;
+                return Work::Commit;
+            }
+            if group.stopping {
+                return Work::Nothing;
+            }
+            match self.sync {
+                Sync::EveryCommit => shared.wake.wait(&mut group),
+                Sync::Interval(interval) => {
+                    let left = interval.saturating_sub(self.last_sync.elapsed());
+                    if shared.wake.wait_for(&mut group, left).timed_out() {
+                        return Work::SyncDue;
+                    }
+                }
             }
         }
     }
@@ -175,139 +243,155 @@ impl LogThread {
     fn sync_quietly(&mut self) {
         self.last_sync = Instant::now();
         if let Err(e) = self.log.sync() {
-            error!(error = %chain(&e), "sync log failed");
-            *self.shared.log_failure.lock() = Some(chain(&e));
-        }
-    }
-
-    fn append(&mut self, entry: Entry) {
-        match entry {
-            Entry::Batch { batch, refs, reply } => {
-                let sealed = self.sealed_before;
-                if batch.time_bounds().is_some_and(|(mint, _)| mint < sealed.0) {
-                    answer(&self.shared, &batch, reply, PushReply::Sealed(sealed));
-                    return;
-                }
-                let position = self.log.append(&[KIND_BATCH], batch.bytes());
-                self.commit.push(Logged::Batch { position, batch, refs, reply });
-            }
-            Entry::Change { change, reply } => {
-                if let Change::Seal { before } = &change {
-                    self.sealed_before = self.sealed_before.max(*before);
-                }
-                let position = self.log.append(&change.encode(), &[]);
-                self.commit.push(Logged::Change { position, change, reply });
-            }
+            self.refuse(&e);
         }
     }
 
     fn commit(&mut self) {
+        match self.write() {
+            Err(e) => self.refuse(&e),
+            Ok(bytes) => {
+                self.last_failure = None;
+                self.shared.failures.lock().log = None;
+                self.shared.logged_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.hand_on();
+            }
+        }
+    }
+
+    /// Writes what was taken; synced where that is due. After an error the log holds none of it, or takes no more.
+    fn write(&mut self) -> Result<usize, wal::Error> {
+        if let Some(at) = self.last_failure {
+            std::thread::sleep(RETRY_INTERVAL_MIN.saturating_sub(at.elapsed()));
+        }
+        if self.log.is_poisoned() {
+            return Err(wal::Error::Poisoned);
+        }
+        for entry in &self.commit {
+            let (front, rest) = records::encode(&entry.record);
+            let position = self.log.append(&front, rest.map_or(&[], |bytes| &bytes[..]));
+            assert_eq!(position, entry.position, "the log and the replica count the same records");
+        }
         let bytes = self.log.buffered_bytes();
         let due = match self.sync {
             Sync::EveryCommit => true,
             Sync::Interval(interval) => self.last_sync.elapsed() >= interval,
         };
-        let mut done = self.log.write();
-        if done.is_ok() && due {
+        self.log.write()?;
+        if due {
             self.last_sync = Instant::now();
-            done = self.log.sync().map(|_| ());
+            self.log.sync()?;
         }
-        if let Err(e) = done {
-            self.refuse(&e);
-            return;
-        }
-        *self.shared.log_failure.lock() = None;
-        self.committed_sealed_before = self.sealed_before;
-        self.shared.logged_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.hand_on();
-        let truncate_before = *self.shared.truncate_before.lock();
-        if truncate_before > self.log.first()
-            && let Err(e) = self.log.truncate_before(truncate_before)
-        {
-            warn!(error = %chain(&e), "truncate log failed");
-        }
+        Ok(bytes)
     }
 
     /// Has the commit applied, here or by the apply thread; always in the order of the log.
     fn hand_on(&mut self) {
-        let is_small =
-            |l: &Logged| matches!(l, Logged::Batch { batch, .. } if batch.sample_count() <= INLINE_SAMPLES_MAX);
+        let entries = std::mem::take(&mut self.commit);
+        self.commit_bytes = 0;
+        let touches = |before: TimestampMs| {
+            let mints = entries.iter().filter_map(|e| match &e.record {
+                Record::Batch(batch) => batch.time_bounds().map(|(mint, _)| mint),
+                _ => None,
+            });
+            mints.into_iter().any(|mint| mint < before.0)
+        };
+        let (told, discards) = {
+            let mut group = self.shared.lock();
+            let told = group.synced(self.log.last());
+            let state = group.core.durable();
+            (told, touches(state.sealed_before).then(|| Arc::new(state.clone())))
+        };
+        let mut commit = Commit { entries, told, discards };
         let others_idle = self.shared.unapplied.load(Ordering::Acquire) == 0;
-        let inline = others_idle && self.commit.len() == 1 && is_small(&self.commit[0]);
-        for logged in self.commit.drain(..) {
-            if inline {
-                apply_one(&self.shared, logged);
-                continue;
+        if others_idle && (commit.is_small() || commit.entries.is_empty()) {
+            match commit.apply(&self.shared) {
+                Ok(()) => return,
+                Err(e) => cannot_apply(&self.shared, &mut commit, &e),
             }
-            self.shared.unapplied.fetch_add(1, Ordering::AcqRel);
-            if self.logged.send(logged).is_err() {
-                error!("the apply thread is gone");
-            }
+        }
+        self.shared.unapplied.fetch_add(1, Ordering::AcqRel);
+        if self.commits.send(commit).is_err() {
+            error!("the apply thread is gone");
         }
     }
 
-    /// Nothing of this commit is acknowledged: the callers send it again.
+    /// Nothing of this is acknowledged: the callers send it again. What was taken is tried again, unless a sync has failed.
     fn refuse(&mut self, e: &wal::Error) {
+        self.last_failure = Some(Instant::now());
         let why = chain(e);
-        let mut failure = self.shared.log_failure.lock();
-        if failure.as_deref() != Some(&why) {
+        let mut failures = self.shared.failures.lock();
+        // Once a sync has failed, why it did is worth more than that it has.
+        let is_poisoned = self.log.is_poisoned();
+        if failures.log.is_none() || !is_poisoned && failures.log.as_deref() != Some(&why) {
             error!(error = %why, "write log failed");
+            failures.log = Some(why);
         }
-        *failure = Some(why.clone());
-        drop(failure);
-        self.sealed_before = self.committed_sealed_before;
-        for logged in self.commit.drain(..) {
-            match logged {
-                Logged::Batch { batch, reply, .. } => {
-                    answer(&self.shared, &batch, reply, PushReply::NotNow(why.clone()))
-                }
-                Logged::Change { reply, .. } => drop(reply.send(Err(why.clone()))),
-                Logged::Stop => {}
+        drop(failures);
+        if is_poisoned {
+            self.shared.refuses.store(true, Ordering::Release);
+        }
+        let waiting = {
+            let mut group = self.shared.lock();
+            group.poked = false;
+            group.is_failing = true;
+            group.give_up()
+        };
+        waiting.into_iter().for_each(|waiter| waiter.give_up());
+    }
+
+    /// Deletes what snapshots hold and peers have covered.
+    fn truncate(&mut self) {
+        let snapshot = *self.shared.snapshot_position.lock();
+        // Nothing expires: a peer that lacks what is gone would need a snapshot, which replicas do not give each other yet.
+        let to = self.shared.lock().core.truncatable(snapshot, 0);
+        if to >= self.log.first()
+            && let Err(e) = self.log.truncate_before(to + 1)
+        {
+            warn!(error = %chain(&e), "truncate log failed");
+        }
+        let floor = self.log.first() - 1;
+        let mut group = self.shared.lock();
+        if floor > group.core.floor() {
+            // An empty directory's log begins where it will be written.
+            let synced = group.core.synced_position();
+            group.core.truncated(floor.min(synced));
+        }
+    }
+}
+
+/// What was logged cannot be applied now. Nobody is told that it is held, and no more is taken until it can.
+fn cannot_apply(shared: &Shared, commit: &mut Commit, e: &head::Error) {
+    let why = chain(e);
+    shared.refuses.store(true, Ordering::Release);
+    let mut failures = shared.failures.lock();
+    if failures.apply.as_deref() != Some(&why) {
+        error!(error = %why, "apply batch failed");
+    }
+    failures.apply = Some(why);
+    drop(failures);
+    commit.told.give_up();
+}
+
+/// Applies what was logged, in order, and tells. What fails is tried again until it works, since later records build on it.
+fn apply(shared: &Shared, commits: &Receiver<Commit>) {
+    let mut queue: VecDeque<Commit> = VecDeque::new();
+    while let Some(mut commit) = queue.pop_front().or_else(|| commits.recv().ok()) {
+        while let Err(e) = commit.apply(shared) {
+            cannot_apply(shared, &mut commit, &e);
+            // Who waits behind it would wait as long.
+            queue.extend(commits.try_iter());
+            queue.iter_mut().for_each(|later| later.told.give_up());
+            if shared.lock().stopping {
+                return;
             }
+            std::thread::sleep(RETRY_INTERVAL);
         }
-    }
-}
-
-/// Applies what was logged, in order, and answers.
-fn apply(shared: &Shared, logged: &Receiver<Logged>) {
-    for entry in logged {
-        if matches!(entry, Logged::Stop) {
-            return;
-        }
-        apply_one(shared, entry);
         shared.unapplied.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-fn apply_one(shared: &Shared, entry: Logged) {
-    match entry {
-        Logged::Batch { position, batch, refs, reply } => {
-            let said = match shared.head.apply(position, &batch, &refs) {
-                Ok(applied) => {
-                    if applied != head::Applied::default() {
-                        error!(?applied, position, "BUG: a checked batch did not apply whole");
-                    }
-                    PushReply::Ok { generation: shared.generation }
-                }
-                // It is in the log: a restart applies it. Until then this process must not say that it holds it.
-                Err(e) => {
-                    error!(error = %chain(&e), position, "apply batch failed");
-                    PushReply::NotNow(chain(&e))
-                }
-            };
-            answer(shared, &batch, reply, said);
+        let was_failing = shared.failures.lock().apply.take().is_some();
+        if was_failing {
+            shared.refuses.store(false, Ordering::Release);
+            shared.poke();
         }
-        Logged::Change { position, change, reply } => {
-            shared.control.lock().apply(&change);
-            // The asker may have stopped waiting; the change holds all the same.
-            drop(reply.send(Ok(position)));
-        }
-        Logged::Stop => {}
     }
-}
-
-fn answer(shared: &Shared, batch: &Batch, reply: oneshot::Sender<PushReply>, said: PushReply) {
-    shared.in_flight_bytes.fetch_sub(batch.bytes().len(), Ordering::Relaxed);
-    // A writer that stopped waiting sends again; nobody needs this answer then.
-    drop(reply.send(said));
 }

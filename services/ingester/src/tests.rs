@@ -12,7 +12,9 @@ use proptest::prelude::*;
 use storage::{AppendError, Queryable, RejectReason, SelectRequest, Shard};
 use writer::{AsMember, Limits, SampleSink, SampleSource, Writer};
 
-use crate::{Config, Ingester};
+use replication::replica::SealReply;
+
+use crate::{Config, Ingester, RANGE};
 
 const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 
@@ -84,7 +86,7 @@ async fn what_was_acknowledged_is_read_at_once_and_after_power_loss() {
     }
     let (after, _) = open(&disk.after_power_loss());
     assert_eq!(read(&after).await, read(&ingester).await);
-    assert_eq!(after.recovery().records, 100);
+    assert_eq!(after.recovery().records, 101, "the batches and the entry of the group");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,24 +111,29 @@ async fn a_restart_needs_the_newest_snapshot_and_the_tail_behind_it() {
 async fn sealed_time_takes_nothing_more_also_after_a_restart() {
     let disk = SimDisk::new();
     let (ingester, writer) = open(&disk);
-    // Ranges end where chunks do.
-    let end = TimestampMs(NOW.0 - NOW.0 % 1_800_000);
+    let start = replication::range::range_of(NOW) - RANGE;
+    let end = start + RANGE;
     write(&writer, vec![(1, end.0 - 5000, 1.0)]).await.unwrap();
-    ingester.seal_before(end).await.unwrap();
+    let window = model::DurationMs::hours(1);
+    let early = ingester.seal_at(None, start, window, end + window).await;
+    assert!(matches!(early, Ok(SealReply::Early)), "{early:?}");
+    let late = end + window + replication::range::SLACK;
+    let sealed = ingester.seal_at(None, start, window, late).await;
+    assert!(matches!(sealed, Ok(SealReply::Sealed { position: 2, .. })), "{sealed:?}");
     let refused = write(&writer, vec![(1, end.0 - 1, 1.0)]).await.unwrap();
     assert_eq!((refused.stored_samples, refused.rejections[0].reason), (0, RejectReason::TooOld));
-    let (after, writer) = open(&disk.after_power_loss());
+    let disk = disk.after_power_loss();
+    let (after, writer) = open(&disk);
     let refused = write(&writer, vec![(1, end.0 - 1, 1.0)]).await.unwrap();
     assert_eq!(refused.rejections[0].reason, RejectReason::TooOld);
     assert_eq!(write(&writer, vec![(1, NOW.0, 1.0)]).await.unwrap().stored_samples, 1);
-    after.dropped(TimestampMs(0), "closed/x".into()).await.unwrap();
-    after.free_before(end).await.unwrap();
+    after.change(|core| core.drop_range(start, "closed/x".into(), late)).await.unwrap();
+    after.change(|core| core.free(start)).await.unwrap();
+    after.collect().await.unwrap();
     assert_eq!(read(&after).await.len(), 1);
     after.write_snapshot().unwrap();
-    let control = after.control();
     let (again, _) = open(&disk.after_power_loss());
-    assert_eq!(again.control().sealed_before, end);
-    assert_eq!(control.freed_before, end);
+    assert_eq!(again.state(), after.state());
 }
 
 #[tokio::test(flavor = "multi_thread")]

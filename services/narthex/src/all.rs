@@ -1,6 +1,7 @@
 //! `narthex all`: every role in one process, on one screen.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -57,8 +58,10 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     let http = tokio::spawn(listener.serve(front.router(), stopped.clone()));
 
     let control_plane = control_plane::open(&flags.storage_path, data.incarnation).await?;
-    let (_, generation) = control_plane::group(&control_plane)?;
-    let ingester = open_ingester(flags, &config, generation).await?;
+    let entry = control_plane::group(&control_plane)?;
+    let window = Arc::new(AtomicI64::new(configuration::window(&config).0));
+    let replica = control_plane::replica(data.incarnation)?;
+    let ingester = open_ingester(flags, &config, (replica, entry), window.clone()).await?;
     control_plane::record_losses(&control_plane, &ingester, clock::now()).await?;
     let limits = writer_limits(configuration::window(&config));
     let members = LocalMembers::new(&control_plane.map().borrow(), &ingester)?;
@@ -77,7 +80,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     front.open(api.router().merge(distributor.router()));
     let snapshots = tokio::spawn(ingester.clone().snapshot_loop(SNAPSHOT_INTERVAL, stopped.clone()));
     let closer = closer(flags, &ingester, bucket, &blocks, &data, &control_plane.map().borrow())?;
-    let maintenance = tokio::spawn(maintain(closer, state.clone(), blocks, stopped.clone()));
+    let maintenance = tokio::spawn(maintain(closer, state.clone(), blocks, window, stopped.clone()));
     state.start().await?;
     state.set_ready();
     info!("ready");
@@ -115,11 +118,19 @@ async fn listen(flags: &All) -> anyhow::Result<Server> {
     Ok(listener)
 }
 
-async fn open_ingester(flags: &All, config: &config::Config, generation: u64) -> anyhow::Result<Arc<Ingester>> {
+async fn open_ingester(
+    flags: &All,
+    config: &config::Config,
+    (replica, entry): (cluster::Replica, replication::Entry),
+    window: Arc<AtomicI64>,
+) -> anyhow::Result<Arc<Ingester>> {
     let exemplars_max = config.storage.max_exemplars.map_or(0, |n| usize::try_from(n).unwrap_or(0));
     let config = ingester::Config {
         exemplars_max,
-        generation,
+        replica,
+        entry,
+        clock: Arc::new(clock::now),
+        window: Arc::new(move || DurationMs(window.load(Ordering::Relaxed))),
         sync: match flags.wal_sync {
             WalSync::Commit => Sync::EveryCommit,
             WalSync::Interval => Sync::Interval(SYNC_INTERVAL),
@@ -266,11 +277,18 @@ fn api_options(flags: &All, state: &Arc<State>) -> anyhow::Result<ApiOptions> {
 }
 
 /// Closes ranges, finds and expires blocks, gives mapped pages back. Errors are told and tried again the next time.
-async fn maintain(closer: Closer, state: Arc<State>, blocks: Arc<Blocks>, mut stop: watch::Receiver<bool>) {
+async fn maintain(
+    closer: Closer,
+    state: Arc<State>,
+    blocks: Arc<Blocks>,
+    configured: Arc<AtomicI64>,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let config = state.config();
         let now = clock::now();
         let window = configuration::window(&config);
+        configured.store(window.0, Ordering::Relaxed);
         if let Err(e) = closer.run(now, window).await {
             error!(error = format!("{:#}", anyhow::Error::from(e)), "close range failed");
         }

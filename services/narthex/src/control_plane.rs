@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cluster::{
-    Address, ClusterId, ClusterMap, Command, GroupId, Hole, Incarnation, NodeId, Outcome, SingleNode, Zone, next_step,
+    Address, ClusterId, ClusterMap, Command, Hole, Incarnation, NodeId, Outcome, SingleNode, Zone, next_step,
 };
 use ingester::Ingester;
 use model::TimestampMs;
 use raft::{Alone, Node, Options, ProposeError};
 
+/// The name of the only node.
+const NODE: &str = "all";
 /// Number of partitions of a single process, fixed at its birth.
 pub(crate) const PARTITION_COUNT: u32 = 16;
 /// How long the only voter may take to elect itself and commit.
@@ -20,7 +22,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Opens the Raft group of one, and brings the map to one node with all roles.
 pub(crate) async fn open(storage: &Path, incarnation: Incarnation) -> anyhow::Result<Node> {
-    let name = NodeId::new("all").context("node id")?;
+    let name = NodeId::new(NODE).context("node id")?;
     let address = Address::new("in-process").context("address")?;
     let zone = Zone::new("local").context("zone")?;
     let options = Options { dir: storage.join("raft"), name: name.clone(), address: address.clone() };
@@ -53,16 +55,20 @@ async fn settle(node: &Node, single: &SingleNode) -> anyhow::Result<()> {
     }
 }
 
-/// The only group, and its generation.
-pub(crate) fn group(node: &Node) -> anyhow::Result<(GroupId, u64)> {
+/// The only group.
+pub(crate) fn group(node: &Node) -> anyhow::Result<replication::Entry> {
     let map = node.map().borrow().clone();
-    let group = map.groups().first().context("the cluster map has no group")?;
-    Ok((group.id(), group.newest().number.0))
+    Ok(Arc::new(map.groups().first().context("the cluster map has no group")?.clone()))
+}
+
+/// Its only member, over a directory.
+pub(crate) fn replica(incarnation: Incarnation) -> anyhow::Result<cluster::Replica> {
+    Ok(cluster::Replica { node: NodeId::new(NODE).context("node id")?, incarnation })
 }
 
 /// Records for ever what a damaged log has lost, and tells the ingester of all such records, so that answers name them.
 pub(crate) async fn record_losses(node: &Node, ingester: &Ingester, now: TimestampMs) -> anyhow::Result<()> {
-    let (group, _) = group(node)?;
+    let group = group(node)?.id();
     if !ingester.recovery().lost.is_empty() {
         let hole = Hole { group, range: ingester.unclosed_range(now) };
         match node.propose(Command::RecordHole(hole)).await? {

@@ -119,7 +119,7 @@ proptest! {
                 for (i, batch) in log.iter().enumerate().skip(usize::try_from(position).unwrap()) {
                     let batch: &Batch = batch;
                     for section in batch.sections() {
-                        again.replay_section(i as u64 + 1, section).unwrap();
+                        again.replay_section(i as u64 + 1, section, None).unwrap();
                     }
                     again.note_bounds(batch);
                 }
