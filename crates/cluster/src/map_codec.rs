@@ -63,6 +63,33 @@ impl ClusterMap {
     }
 }
 
+/// Version of a group by itself.
+const GROUP_VERSION: u8 = 1;
+
+impl Group {
+    /// Longest encoding: all generations of three members with the longest names.
+    pub const ENCODED_BYTES_MAX: usize =
+        9 + Group::GENERATIONS_MAX * (12 + Group::MEMBERS_MAX * (11 + NodeId::BYTES_MAX));
+
+    /// The group as bytes, as messages between its members and writers carry it; equal groups give equal bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut e = Encoder::new(GROUP_VERSION);
+        e.u32(self.id().0);
+        put_group(&mut e, self);
+        e.finish()
+    }
+
+    /// Reads what [`Group::encode`] wrote, and checks all that holds for a group.
+    pub fn decode(bytes: &[u8]) -> Result<Group, DecodeError> {
+        let mut d = Decoder::new(bytes, "group", GROUP_VERSION)?;
+        let id = d.u32()?;
+        let group = get_group(&mut d, usize::try_from(id).expect("usize has at least 32 bits here"))?;
+        d.finish()?;
+        group.check().map_err(|rule| DecodeError::Rule { rule })?;
+        Ok(group)
+    }
+}
+
 /// A birth that waits for the ingesters of one group is written as it was before there was anything else to wait for.
 fn put_birth(e: &mut Encoder, birth: Option<&Birth>) {
     let Some(birth) = birth else { return e.u8(0) };
@@ -211,5 +238,30 @@ pub(crate) fn get_node_state(d: &mut Decoder<'_>) -> Result<NodeState, DecodeErr
         2 => Ok(NodeState::Lost),
         3 => Ok(NodeState::Left),
         found => Err(DecodeError::Value { field: "node state", found: u64::from(found) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plant::Plant;
+
+    #[test]
+    fn a_group_by_itself_reads_back_and_nothing_less_does() {
+        let plant = Plant::born(4, 3, 6).grow("a@x b@y c@z d@x e@y f@z");
+        assert_eq!(plant.map().groups().len(), 2);
+        for group in plant.map().groups() {
+            let bytes = group.encode();
+            assert!(bytes.len() <= Group::ENCODED_BYTES_MAX);
+            assert_eq!(Group::decode(&bytes).as_ref(), Ok(group));
+            for len in 0..bytes.len() {
+                assert!(Group::decode(&bytes[..len]).is_err(), "{len}");
+            }
+            assert_eq!(Group::decode(&[&bytes[..], &[0]].concat()), Err(DecodeError::Trailing { count: 1 }));
+            let mut twice = bytes.clone();
+            let last = twice.len() - 1;
+            twice[last] = 0;
+            assert!(matches!(Group::decode(&twice), Err(DecodeError::Rule { .. })), "a founder is filled");
+        }
     }
 }
