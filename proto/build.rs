@@ -3,11 +3,15 @@
 use std::error::Error;
 
 /// Every file of the protocol.
-const FILES: [&str; 4] = [
+const FILES: [&str; 8] = [
     "narthex/v1/frame.proto",
     "narthex/v1/raft.proto",
     "narthex/v1/control_plane.proto",
     "narthex/v1/cluster_map.proto",
+    "narthex/v1/peer.proto",
+    "narthex/v1/ingester.proto",
+    "narthex/v1/store.proto",
+    "narthex/v1/scraper.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -9,8 +9,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that says nothing for the first is asked, and closed when it does not answer within the second: a peer that
 /// was cut off is found to be back as soon as it is.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
-/// Bytes under way on a stream and on a connection; HTTP/2's own 64 KiB throttle large messages.
-const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+/// Bytes under way on a stream; HTTP/2's own 64 KiB throttle large messages.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes under way on a connection. More than all its streams can use, so that streams that nobody reads at the moment hold
+/// up no other: two queries that wait for each other's streams would else wait for ever.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 /// Calls that wait for a place on a connection.
 const WAITING_MAX: usize = 128;
 
@@ -65,8 +68,8 @@ impl Dialer {
             .http2_keep_alive_interval(KEEP_ALIVE.0)
             .keep_alive_timeout(KEEP_ALIVE.1)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOWS.0)
-            .initial_connection_window_size(WINDOWS.1)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .buffer_size(WAITING_MAX);
         let endpoint = match &self.tls {
             Some(tls) => endpoint.tls_config(tls.clone()).map_err(fail)?,

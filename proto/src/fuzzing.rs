@@ -18,6 +18,14 @@ pub fn fuzz_messages(bytes: &[u8]) {
     if let Ok(report) = v1::ReportRequest::decode(bytes) {
         drop(crate::open(report.command, 1 << 10));
     }
+    if let Ok(push) = v1::PushRequest::decode(bytes) {
+        drop(crate::open(push.entry, 1 << 10));
+        drop(crate::open(push.batch, 1 << 20));
+    }
+    if let Ok(request) = v1::PeerRequest::decode(bytes) {
+        drop(crate::open(request.frame, 1 << 20));
+    }
+    drop(v1::PeerReply::decode(bytes));
     drop(v1::JoinRequest::decode(bytes));
     drop(v1::HeartbeatRequest::decode(bytes));
     drop(v1::AdmitVoterRequest::decode(bytes));
@@ -33,7 +41,18 @@ mod tests {
         let frame = crate::seal(bytes::Bytes::from_static(b"some payload of a frame"));
         let voter = v1::Voter { id: 7, name: "a".into(), address: "h:1".into() };
         let node = v1::Node { name: "n".into(), incarnation: 9, address: "h:2".into() };
+        let to = v1::Recipient { cluster: "c".into(), node: "n".into(), incarnation: 9 };
         let seeds = [
+            v1::PushRequest {
+                to: Some(to.clone()),
+                group: 3,
+                generation: 4,
+                entry_crc32c: 5,
+                entry: Some(frame.clone()),
+                batch: Some(frame.clone()),
+            }
+            .encode_to_vec(),
+            v1::PeerRequest { to: Some(to), frame: Some(frame.clone()) }.encode_to_vec(),
             v1::RaftRequest { cluster: "c".into(), frame: Some(frame.clone()), total_bytes: 23 }.encode_to_vec(),
             v1::MapUpdate { map: Some(frame.clone()), version: 4, age_ms: 12 }.encode_to_vec(),
             v1::ReportRequest { cluster: "c".into(), node: Some(node.clone()), command: Some(frame) }.encode_to_vec(),

@@ -66,6 +66,11 @@ impl Encoder {
         self.out
     }
 
+    /// Bytes written so far.
+    pub fn byte_len(&self) -> usize {
+        self.out.len()
+    }
+
     /// One byte.
     pub fn u8(&mut self, v: u8) {
         self.out.push(v);
@@ -134,6 +139,11 @@ impl<'a> Decoder<'a> {
         let mut decoder = Decoder { bytes, at: 0 };
         let found = decoder.u8()?;
         if found == version { Ok(decoder) } else { Err(DecodeError::Version { record, found }) }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
     }
 
     /// Ends reading: nothing may be left.

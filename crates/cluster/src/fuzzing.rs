@@ -19,3 +19,11 @@ pub fn fuzz_snapshot(bytes: &[u8]) {
     let Ok(state) = State::decode(bytes) else { return };
     assert_eq!(state.encode(), bytes, "a state has one encoding");
 }
+
+/// Reads a group by itself; one that can be read is written back as the same bytes.
+#[doc(hidden)]
+pub fn fuzz_group(bytes: &[u8]) {
+    let Ok(group) = crate::Group::decode(bytes) else { return };
+    assert_eq!(group.encode(), bytes, "a group has one encoding");
+    assert!(bytes.len() <= crate::Group::ENCODED_BYTES_MAX);
+}
