@@ -285,6 +285,12 @@ pub(super) fn parse(yaml: &str) -> Config {
 
 impl Rig {
     pub(super) fn idle() -> Rig {
+        let limits = Limits { threads: 1, ..Limits::default() };
+        Rig::with(|writer, outside, metrics| Scraper::new(writer, outside, limits, metrics).unwrap())
+    }
+
+    /// With a scraper of the test's making.
+    pub(super) fn with(make: impl FnOnce(Arc<Writer>, Outside, &Metrics) -> Scraper) -> Rig {
         let twin = Twin::default();
         let limits = writer::Limits::default();
         let writer = Arc::new(Writer::new(Arc::new(twin.clone()), 1, 1, 7, limits));
@@ -294,11 +300,7 @@ impl Rig {
             environment: EnvironmentProxy::default(),
         };
         let metrics = Metrics::default();
-        Rig {
-            twin,
-            scraper: Scraper::new(writer, outside, Limits { threads: 1, ..Limits::default() }, &metrics).unwrap(),
-            metrics,
-        }
+        Rig { twin, scraper: make(writer, outside, &metrics), metrics }
     }
 
     pub(super) async fn start(yaml: &str) -> Rig {
