@@ -157,6 +157,9 @@ fn mutated_answers_and_questions_do_no_harm() {
     for n in 0..4000 {
         let mut bytes = seeds[n % seeds.len()].clone().into_bytes();
         for _ in 0..=next() % 3 {
+            if bytes.is_empty() {
+                break;
+            }
             let at = next() % bytes.len();
             match next() % 4 {
                 0 => bytes[at] = b"{}[]\",:0a\\%"[next() % 11],

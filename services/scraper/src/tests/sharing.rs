@@ -348,13 +348,17 @@ async fn one_that_is_cut_off_goes_on_and_writes_the_same_timestamps() {
             claim(common >= 3, || format!("{common} ticks in common: {a:?} {b:?}"))?;
         }
         cluster.claim_no_gap()?;
-        // It hears of it, gives its targets away, and takes them back when it is up again.
-        cluster.publish(&[]);
-        until("it holds nothing", || cluster.held("s1").is_empty()).await?;
-        cluster.plant.join("s1");
-        cluster.publish(&[]);
-        until("it holds its share", || cluster.held("s1") == contested).await?;
-        cluster.until_each_has("three more ticks of each", &["s0", "s1"], 3).await?;
+        // It hears of it, gives its targets away, and takes them back: at once, and when it has long ceased.
+        for ticks_between in [0, 3] {
+            cluster.publish(&[]);
+            until("it holds nothing", || cluster.held("s1").is_empty()).await?;
+            cluster.until_each_has("ticks of the other", &["s0"], ticks_between).await?;
+            cluster.plant.join("s1");
+            cluster.publish(&[]);
+            until("it holds its share", || cluster.held("s1") == contested).await?;
+            cluster.until_each_has("three more ticks of each", &["s0", "s1"], 3).await?;
+            cluster.plant.set("s1", NodeState::Down);
+        }
         cluster.stop().await;
         cluster.claim_no_gap()
     })
