@@ -137,22 +137,26 @@ impl Pool {
         self.elsewhere.clear();
         for target in self.find(&share) {
             let hash = target.hash;
+            if self.loops.contains_key(&hash) {
+                continue;
+            }
+            let running = held.remove(&hash);
             if !share.is_mine(hash) {
                 self.elsewhere.insert(hash, series_hash(&target.labels));
-                if let Some(running) = held.remove(&hash) {
+                if let Some(running) = running {
                     self.give_away(running);
                 } else if let Some(running) = moving.remove(&hash) {
                     self.moving.insert(hash, running);
                 }
-            } else if !self.loops.contains_key(&hash) {
-                match held.remove(&hash) {
-                    Some(running) if stay == Stay::AsTheyAre => {
-                        self.loops.insert(hash, Running { discovered: target.discovered, ..running });
-                    }
-                    running => {
-                        let predecessor = running.or_else(|| moving.remove(&hash)).map(|r| self.predecessor(r));
-                        self.start(target, predecessor);
-                    }
+                continue;
+            }
+            match running {
+                Some(running) if stay == Stay::AsTheyAre => {
+                    self.loops.insert(hash, Running { discovered: target.discovered, ..running });
+                }
+                running => {
+                    let predecessor = running.or_else(|| moving.remove(&hash)).map(|r| self.predecessor(r));
+                    self.start(target, predecessor);
                 }
             }
         }
