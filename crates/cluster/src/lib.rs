@@ -36,5 +36,5 @@ pub use leases::{Beat, JoinRefusal, Joining, LeaseTimes, Leases};
 pub use map::{ClusterMap, MapVersion, Node, NodeState, Ownership, owner};
 pub use promise::{Promise, Shortcoming, shortcomings};
 pub use replacement::{Held, next_replacement};
-pub use ring::{PointOwner, Ring, SCRAPER_POINTS, scraper_ring};
+pub use ring::{PointOwner, Ring, SCRAPER_POINTS, live_scrapers, scraper_ring};
 pub use state::{Event, Outcome, Refusal, State};

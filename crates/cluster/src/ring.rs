@@ -135,10 +135,15 @@ impl<T: PointOwner> Ring<T> {
     }
 }
 
+/// The scrapers that live, in order: the owners on [`scraper_ring`], for who wants to know whether it changed.
+pub fn live_scrapers(map: &ClusterMap) -> impl Iterator<Item = &NodeId> {
+    let live = map.nodes().filter(|(_, node)| node.state == NodeState::Up && node.roles.contains(Role::Scraper));
+    live.map(|(id, _)| id)
+}
+
 /// The ring of the scrapers that live, over which targets are shared: a target is scraped by the owner of its hash.
 pub fn scraper_ring(map: &ClusterMap) -> Ring<NodeId> {
-    let live = map.nodes().filter(|(_, node)| node.state == NodeState::Up && node.roles.contains(Role::Scraper));
-    Ring::new(live.map(|(id, _)| id.clone()), SCRAPER_POINTS)
+    Ring::new(live_scrapers(map).cloned(), SCRAPER_POINTS)
 }
 
 /// The ring that proposes a group for each partition.

@@ -15,11 +15,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use querier::{
-    ActiveTarget, BuildInfo, DroppedTarget, ExemplarSeries, ExemplarSource, Lifecycle, MetadataSource, Notification,
-    Readiness, RuntimeInfo, StatusSource, TargetHealth, TargetMetadata, TargetSource, TargetsSnapshot, TsdbStatus,
-    WalReplay,
+    BuildInfo, ExemplarSeries, ExemplarSource, Lifecycle, MetadataSource, Notification, Readiness, RuntimeInfo,
+    StatusSource, TargetMetadata, TargetSource, TargetsSnapshot, Told, TsdbStatus, WalReplay, Wanted,
 };
-use scraper::{Health, Scraper};
+use scraper::Scraper;
 use server::{Metrics, clock};
 use storage::SelectError;
 use tokio::sync::watch;
@@ -308,50 +307,22 @@ impl ExemplarSource for State {
 }
 
 impl TargetSource for State {
-    fn targets(&self) -> TargetsSnapshot {
-        let mut snapshot = TargetsSnapshot::default();
-        for pool in self.scraper.snapshot() {
-            snapshot.dropped_counts.insert(pool.name, pool.dropped_count as u64);
-            snapshot.active.extend(pool.active.into_iter().map(active_target));
-            snapshot.dropped.extend(
-                pool.dropped
-                    .into_iter()
-                    .map(|t| DroppedTarget { discovered_labels: t.discovered_labels, scrape_pool: t.scrape_pool }),
-            );
-        }
-        snapshot
+    fn targets(&self, wanted: Wanted) -> BoxFuture<'_, Told<TargetsSnapshot>> {
+        futures::future::ready(self.scraper.targets(&wanted).into()).boxed()
     }
 
-    fn scrape_pools(&self) -> Vec<String> {
-        self.scraper.scrape_pools()
+    fn scrape_pools(&self) -> BoxFuture<'_, Told<Vec<String>>> {
+        futures::future::ready(self.scraper.scrape_pools().into()).boxed()
     }
 
-    fn relabel_rules(&self, scrape_pool: &str) -> Option<Vec<relabel::Rule>> {
-        self.scraper.relabel_rules(scrape_pool)
+    fn relabel_rules(&self, scrape_pool: String) -> BoxFuture<'_, Told<Option<Vec<relabel::Rule>>>> {
+        futures::future::ready(self.scraper.relabel_rules(&scrape_pool).into()).boxed()
     }
 
-    fn metadata(&self, family: Option<&str>) -> Vec<TargetMetadata> {
-        let all = self.scraper.metadata(|_| true).into_iter().filter(|m| family.is_none_or(|f| f == m.family));
-        all.map(|m| TargetMetadata { target: m.target, family: m.family, metadata: m.metadata }).collect()
-    }
-}
-
-fn active_target(t: scraper::ActiveTarget) -> ActiveTarget {
-    ActiveTarget {
-        discovered_labels: t.discovered_labels,
-        labels: t.labels,
-        scrape_pool: t.scrape_pool,
-        global_url: t.scrape_url.clone(),
-        scrape_url: t.scrape_url,
-        last_error: t.last_error,
-        last_scrape: t.last_scrape,
-        last_scrape_seconds: t.last_scrape_seconds,
-        health: match t.health {
-            Health::Unknown => TargetHealth::Unknown,
-            Health::Up => TargetHealth::Up,
-            Health::Down => TargetHealth::Down,
-        },
-        scrape_interval: t.scrape_interval.to_string(),
-        scrape_timeout: t.scrape_timeout.to_string(),
+    fn metadata(&self, family: Option<String>) -> BoxFuture<'_, Told<Vec<TargetMetadata>>> {
+        let mut all: Vec<TargetMetadata> =
+            self.scraper.metadata(|_| true).into_iter().map(TargetMetadata::from).collect();
+        all.retain(|m| family.as_ref().is_none_or(|f| *f == m.family));
+        futures::future::ready(all.into()).boxed()
     }
 }

@@ -182,10 +182,10 @@ impl Api {
     fn status_routes(self: &Arc<Api>) -> Router {
         let early = |endpoint| self.route(GET, Around::Cors, endpoint);
         Router::new()
-            .route("/api/v1/targets", self.get(at_once!(|api, form| targets::targets(api, form))))
-            .route("/api/v1/targets/metadata", self.get(at_once!(|api, form| targets::target_metadata(api, form))))
-            .route("/api/v1/targets/relabel_steps", self.get(at_once!(|api, form| targets::relabel_steps(api, form))))
-            .route("/api/v1/scrape_pools", self.get(at_once!(|api, _form| targets::scrape_pools(api))))
+            .route("/api/v1/targets", self.get(waits!(targets::targets)))
+            .route("/api/v1/targets/metadata", self.get(waits!(targets::target_metadata)))
+            .route("/api/v1/targets/relabel_steps", self.get(waits!(targets::relabel_steps)))
+            .route("/api/v1/scrape_pools", self.get(waits!(targets::scrape_pools)))
             .route("/api/v1/metadata", self.get(at_once!(|api, form| targets::metadata(api, form))))
             .route("/api/v1/status/config", self.get(at_once!(|api, _form| status::config(api))))
             .route("/api/v1/status/flags", self.get(at_once!(|api, _form| status::flags(api))))

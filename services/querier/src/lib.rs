@@ -5,12 +5,14 @@ mod evaluate;
 #[doc(hidden)]
 pub mod fuzzing;
 mod metrics;
+mod scrapers;
 mod sources;
 
 pub use api::{Api, ApiOptions, ApiSources};
 pub use evaluate::{EvaluateError, Evaluated, Evaluator, Limits, Timings};
+pub use scrapers::ScrapersOfCluster;
 pub use sources::{
     ActiveTarget, BuildInfo, DroppedTarget, ExemplarSeries, ExemplarSource, Lifecycle, MetadataSource, Notification,
-    Ranking, Readiness, RuntimeInfo, StatusSource, TargetHealth, TargetMetadata, TargetSource, TargetsSnapshot,
-    TsdbStatus, WalReplay,
+    Ranking, Readiness, RuntimeInfo, StatusSource, TargetHealth, TargetMetadata, TargetSource, TargetsSnapshot, Told,
+    TsdbStatus, WalReplay, Wanted,
 };

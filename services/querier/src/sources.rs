@@ -6,98 +6,33 @@ use futures::future::BoxFuture;
 use model::{Exemplar, Labels, Matcher, Metadata, TenantId, TimeRange, TimestampMs};
 use relabel::Rule;
 use storage::SelectError;
+pub use targets::{ActiveTarget, DroppedTarget, TargetHealth, TargetMetadata, TargetsSnapshot, Wanted};
 
-/// Whether a target answered last time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TargetHealth {
-    /// Not scraped yet.
-    #[default]
-    Unknown,
-    /// It answered.
-    Up,
-    /// It did not, or not well.
-    Down,
+/// An answer, and in words what it lacks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told<T> {
+    /// The answer.
+    pub value: T,
+    /// Whose part is missing.
+    pub warnings: Vec<String>,
 }
 
-impl TargetHealth {
-    /// The word of the HTTP API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            TargetHealth::Unknown => "unknown",
-            TargetHealth::Up => "up",
-            TargetHealth::Down => "down",
-        }
+impl<T> From<T> for Told<T> {
+    fn from(value: T) -> Told<T> {
+        Told { value, warnings: Vec::new() }
     }
 }
 
-/// A target that is scraped.
-#[derive(Clone, Debug, Default)]
-pub struct ActiveTarget {
-    /// Labels before relabelling.
-    pub discovered_labels: Labels,
-    /// Labels that its series get.
-    pub labels: Labels,
-    /// Name of its `scrape_config`.
-    pub scrape_pool: String,
-    /// What is fetched, parameters included.
-    pub scrape_url: String,
-    /// The same with a host that is known outside of this machine.
-    pub global_url: String,
-    /// Why the last scrape failed; empty where it did not.
-    pub last_error: String,
-    /// When it was scraped last; `None` before the first time.
-    pub last_scrape: Option<TimestampMs>,
-    /// How long that took, in seconds.
-    pub last_scrape_seconds: f64,
-    /// Whether it answered.
-    pub health: TargetHealth,
-    /// As in the configuration: `15s`.
-    pub scrape_interval: String,
-    /// As in the configuration: `10s`.
-    pub scrape_timeout: String,
-}
-
-/// A target that relabelling dropped.
-#[derive(Clone, Debug, Default)]
-pub struct DroppedTarget {
-    /// Labels before relabelling.
-    pub discovered_labels: Labels,
-    /// Name of its `scrape_config`.
-    pub scrape_pool: String,
-}
-
-/// All targets at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct TargetsSnapshot {
-    /// Ordered within a pool; pools in any order.
-    pub active: Vec<ActiveTarget>,
-    /// Ordered within a pool; pools in any order. May hold fewer than `dropped_counts` says.
-    pub dropped: Vec<DroppedTarget>,
-    /// How many were dropped, by pool; every pool is there.
-    pub dropped_counts: BTreeMap<String, u64>,
-}
-
-/// What a target says of one of its metric families.
-#[derive(Clone, Debug, Default)]
-pub struct TargetMetadata {
-    /// Labels that the target's series get.
-    pub target: Labels,
-    /// The family.
-    pub family: String,
-    /// Type, help, unit.
-    pub metadata: Metadata,
-}
-
-/// Knows what is scraped: the scraper.
+/// Knows what is scraped: the scraper of the process, or those of a cluster ([`crate::ScrapersOfCluster`]).
 pub trait TargetSource: Send + Sync + 'static {
-    /// All targets.
-    fn targets(&self) -> TargetsSnapshot;
+    /// Targets; there may be others among them than are wanted.
+    fn targets(&self, wanted: Wanted) -> BoxFuture<'_, Told<TargetsSnapshot>>;
     /// Names of all `scrape_configs`, in any order.
-    fn scrape_pools(&self) -> Vec<String>;
-    /// The `relabel_configs` of a pool; `None` where there is no such pool.
-    fn relabel_rules(&self, scrape_pool: &str) -> Option<Vec<Rule>>;
+    fn scrape_pools(&self) -> BoxFuture<'_, Told<Vec<String>>>;
+    /// The `relabel_configs` of a pool; `None` where there is no such pool, as far as is known.
+    fn relabel_rules(&self, scrape_pool: String) -> BoxFuture<'_, Told<Option<Vec<Rule>>>>;
     /// What active targets say of their families, target by target; of `family` alone where one is named.
-    fn metadata(&self, family: Option<&str>) -> Vec<TargetMetadata>;
+    fn metadata(&self, family: Option<String>) -> BoxFuture<'_, Told<Vec<TargetMetadata>>>;
 }
 
 /// Knows types, helps and units by metric family.

@@ -22,6 +22,10 @@ pub(crate) async fn run(ended: Arc<ScrapeLoop>, last: Option<TimestampMs>) {
     let stale_at = last + interval;
     let due = stale_at + interval + model::DurationMs(interval.0 / 10);
     tokio::time::sleep((due - server::clock::now()).to_std()).await;
+    // It may have come back, or have changed, and be another scraper's now.
+    if ended.shared.elsewhere.has(&ended.target.labels) {
+        return;
+    }
     let scrape = markers(&ended, stale_at);
     if !scrape.rows.markers.is_empty() || !scrape.rows.samples.is_empty() {
         ended.write(&scrape, Instant::now() + interval.to_std().max(std::time::Duration::from_secs(10))).await;

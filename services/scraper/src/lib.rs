@@ -4,9 +4,14 @@
 //! samples, with the memory of the page before). Around them `scrape_loop` is one task per target, `pool` one job,
 //! [`Scraper`] all of them. Storage is [`writer::Writer`]; the HTTP API only looks, by [`Scraper::snapshot`].
 //!
-//! Not here: native histograms and protobuf pages (their parser does not exist), start timestamps, sharding over several
-//! scrapers, the scrape failure log.
+//! In a cluster each scraper discovers all targets and keeps its [`Sharing`]: `share` decides, `pool` starts and gives away.
+//! A new holder does not know which series the old one wrote: one that vanishes from a page during the move gets no staleness
+//! marker, and the lookback ends it, as when a Prometheus dies. Configurations are not compared: while scrapers run different
+//! ones, what only some of them know is scraped only where it is theirs.
+//!
+//! Not here: native histograms and protobuf pages (their parser does not exist), start timestamps, the scrape failure log.
 
+mod elsewhere;
 mod end_of_run;
 mod families;
 #[doc(hidden)]
@@ -15,12 +20,14 @@ mod loops;
 mod metrics;
 mod page;
 mod pool;
+mod pools;
 mod report;
 mod sample_rules;
 mod schedule;
 mod scrape_loop;
 mod scraper;
 mod settings;
+mod share;
 mod snapshot;
 mod source;
 mod target;
@@ -30,6 +37,7 @@ mod url;
 pub use httpclient::EnvironmentProxy;
 pub use scraper::{Limits, Outside, Scraper};
 pub use settings::RefusedJob;
+pub use share::Sharing;
 pub use snapshot::{ActiveTarget, DroppedTarget, Health, PoolSnapshot, TargetMetadata};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::scrape_loop::ScrapeLoop;
+use crate::scrape_loop::{ScrapeLoop, Stop};
 
 /// Loops by number. Locked for a moment, under no other lock.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Loops {
         let alive: Vec<Arc<ScrapeLoop>> = self.known.lock().loops.values().filter_map(Weak::upgrade).collect();
         let mut alive = alive;
         alive.retain(|l| {
-            let other = l.number != ended.number && !*l.stop.borrow();
+            let other = l.number != ended.number && *l.stop.borrow() != Stop::Now;
             other && (l.number > ended.number || l.rules.job.config.honor_labels)
         });
         alive

@@ -39,6 +39,8 @@ pub(crate) struct ScraperMetrics {
     pub(crate) write_retries: Counter,
     pub(crate) dropped_scrapes: Counter,
     pub(crate) samples: Counter,
+    pub(crate) sharing_scrapers: Gauge,
+    pub(crate) given_targets: Counter,
 }
 
 impl ScraperMetrics {
@@ -60,6 +62,8 @@ impl ScraperMetrics {
             write_retries: Counter::default(),
             dropped_scrapes: Counter::default(),
             samples: Counter::default(),
+            sharing_scrapers: Gauge::default(),
+            given_targets: Counter::default(),
         };
         all.register(metrics);
         all
@@ -123,6 +127,16 @@ impl ScraperMetrics {
                 self.dropped_scrapes.clone(),
             );
             r.register("narthex_scraper_samples", "Samples written.", self.samples.clone());
+            r.register(
+                "narthex_scraper_sharing_scrapers",
+                "Scrapers that share the targets, as far as this one knows.",
+                self.sharing_scrapers.clone(),
+            );
+            r.register(
+                "narthex_scraper_given_targets",
+                "Targets that were held and became another scraper's.",
+                self.given_targets.clone(),
+            );
         });
     }
 }

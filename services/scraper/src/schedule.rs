@@ -13,6 +13,7 @@ const TOLERANCE_MS_MAX: i64 = 2;
 pub(crate) struct Schedule {
     interval_ms: i64,
     phase_ms: i64,
+    tolerance_ms: i64,
 }
 
 impl Schedule {
@@ -20,7 +21,16 @@ impl Schedule {
     pub(crate) fn new(interval: DurationMs, target_hash: u64) -> Schedule {
         let interval_ms = interval.0.max(1);
         let phase = target_hash % u64::try_from(interval_ms).expect("at least 1");
-        Schedule { interval_ms, phase_ms: i64::try_from(phase).expect("less than the interval") }
+        let tolerance_ms = TOLERANCE_MS_MAX.min(interval_ms / 100);
+        Schedule { interval_ms, phase_ms: i64::try_from(phase).expect("less than the interval"), tolerance_ms }
+    }
+
+    /// The same ticks where several scrapers may hold the target for a while. A scrape counts for its tick up to half an interval
+    /// from it: two scrapers of which one is late would else write two samples for one tick. The price is that a late scrape
+    /// seems to have been in time.
+    #[must_use]
+    pub(crate) fn of_many(self) -> Schedule {
+        Schedule { tolerance_ms: self.interval_ms / 2, ..self }
     }
 
     pub(crate) fn interval(&self) -> DurationMs {
@@ -50,8 +60,7 @@ impl Schedule {
 
     /// What a scrape that starts at `started` writes for `tick`.
     pub(crate) fn timestamp(&self, tick: TimestampMs, started: TimestampMs) -> TimestampMs {
-        let tolerance = TOLERANCE_MS_MAX.min(self.interval_ms / 100);
-        if (started - tick).0.abs() <= tolerance { tick } else { started }
+        if (started - tick).0.abs() <= self.tolerance_ms { tick } else { started }
     }
 }
 
@@ -92,6 +101,10 @@ mod tests {
         let short = Schedule::new(DurationMs(100), 0);
         assert_eq!(short.timestamp(TimestampMs(100), TimestampMs(102)).0, 102);
         assert_eq!(short.timestamp(TimestampMs(100), TimestampMs(101)).0, 100);
+        let many = s.of_many();
+        let at = |started| many.timestamp(TimestampMs(30_000), TimestampMs(started)).0;
+        assert_eq!((at(29_000), at(37_500), at(37_501)), (30_000, 30_000, 37_501));
+        assert_eq!(many.next(None, TimestampMs(1)), s.next(None, TimestampMs(1)));
     }
 
     #[test]

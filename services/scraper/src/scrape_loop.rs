@@ -14,12 +14,14 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 use writer::Writer;
 
+use crate::elsewhere::Elsewhere;
 use crate::loops::Loops;
 use crate::metrics::{IntervalLabel, ScraperMetrics};
 use crate::page::{self, Context, Counts, Memory, PageError, Rows};
 use crate::report::{Report, ReportSeries};
 use crate::sample_rules::SampleRules;
 use crate::schedule::Schedule;
+use crate::share::{Overlap, Share};
 use crate::snapshot::Health;
 use crate::source::Scrape;
 use crate::target::Target;
@@ -43,6 +45,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: ScraperMetrics,
     pub(crate) loops: Loops,
     pub(crate) threads: Threads,
+    /// Locked for a moment, under no other lock but that of a pool.
+    pub(crate) share: Mutex<Share>,
+    pub(crate) overlap: Overlap,
+    pub(crate) elsewhere: Elsewhere,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -60,6 +66,27 @@ impl Shared {
                 _ = shutdown.wait_for(|stopped| *stopped) => None,
             }
         })
+    }
+}
+
+/// Whether a loop ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It goes on.
+    No,
+    /// Once the scrape under way is done.
+    Now,
+    /// As before, and of its own accord after the last tick up to this time.
+    After(TimestampMs),
+}
+
+impl Stop {
+    fn is_over_at(self, tick: TimestampMs) -> bool {
+        match self {
+            Stop::No => false,
+            Stop::Now => true,
+            Stop::After(last) => tick > last,
+        }
     }
 }
 
@@ -90,7 +117,7 @@ pub(crate) struct ScrapeLoop {
     pub(crate) defined_at: Mutex<Option<u64>>,
     /// Loops are numbered as they come into being.
     pub(crate) number: u64,
-    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stop: watch::Sender<Stop>,
 }
 
 /// Sleeps until a millisecond before `tick`: the timer is up to one late, and both are within the tolerance.
@@ -144,15 +171,16 @@ impl ScrapeLoop {
             let tick = self.schedule.next(last, now);
             self.count_missed(last, tick);
             tokio::select! {
+                biased;
                 // Cancel-safe: neither a pause nor a look at a flag loses anything.
+                _ = stop.wait_for(|stop| stop.is_over_at(tick)) => return last,
                 () = sleep_until(tick) => {}
-                _ = stop.wait_for(|stopped| *stopped) => return last,
             }
             self.observe_interval(last_started.replace(Instant::now()));
             let at = self.schedule.timestamp(tick, server::clock::now());
             self.scrape(at, &mut expected_bytes).await;
             last = Some(tick);
-            if *stop.borrow() {
+            if *stop.borrow() == Stop::Now {
                 return last;
             }
         }

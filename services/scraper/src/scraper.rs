@@ -10,18 +10,25 @@ use httpclient::EnvironmentProxy;
 use model::{Labels, TenantId};
 use parking_lot::Mutex;
 use server::Metrics;
+use targets::{TargetsSnapshot, Wanted};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use writer::Writer;
 
+use crate::elsewhere::Elsewhere;
 use crate::loops::Loops;
 use crate::metrics::ScraperMetrics;
 use crate::pool::{Epoch, Pool};
+use crate::pools::Pools;
 use crate::scrape_loop::Shared;
 use crate::settings::{JobSettings, RefusedJob};
+use crate::share::{Overlap, Share, Sharing};
 use crate::snapshot::{PoolSnapshot, TargetMetadata};
 use crate::threads::Threads;
+
+/// How often it is looked whether loops that were given away have ended.
+const FORGET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bounds of a scraper.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +39,23 @@ pub struct Limits {
     pub stop_timeout: Duration,
     /// Threads of the scraper's own for scrapes; with 0 they run on the caller's runtime.
     pub threads: usize,
+    /// How much later than this scraper another one may act on a map: so long, and for an interval, a target that moved is
+    /// scraped on.
+    pub propagation: Duration,
+    /// The longest that a target that moved is scraped on, and that [`Scraper::leave`] waits. Less than the time that a
+    /// supervisor gives a process to end.
+    pub handover_max: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body_bytes_max: 512 << 20, stop_timeout: Duration::from_secs(2), threads: 0 }
+        Limits {
+            body_bytes_max: 512 << 20,
+            stop_timeout: Duration::from_secs(2),
+            threads: 0,
+            propagation: Duration::from_secs(5),
+            handover_max: Duration::from_secs(60),
+        }
     }
 }
 
@@ -58,8 +77,10 @@ pub struct Scraper {
     limits: Limits,
     /// Held while a configuration is applied, over awaits.
     jobs: Arc<tokio::sync::Mutex<BTreeMap<String, Job>>>,
-    /// The same pools, for those who look. Locked for a moment.
+    /// The same pools, for those who look.
     pools: Pools,
+    /// Whether the cluster has been left: maps say nothing any more.
+    left: Arc<watch::Sender<bool>>,
     shutdown: watch::Sender<bool>,
 }
 
@@ -78,20 +99,67 @@ struct Change {
 }
 
 impl Scraper {
-    /// A scraper without jobs. An error: its threads cannot be started.
+    /// A scraper without jobs, for all targets. An error: its threads cannot be started.
     pub fn new(writer: Arc<Writer>, outside: Outside, limits: Limits, metrics: &Metrics) -> std::io::Result<Scraper> {
+        Scraper::build(writer, outside, limits, metrics, Share::Everything)
+    }
+
+    /// A scraper without jobs, for the targets that the map gives it. Within a runtime. A node should join the cluster as a scraper
+    /// when its first configuration is applied and [`Scraper::discovered`] has resolved: it is given targets as soon as it has joined.
+    pub fn of_cluster(
+        writer: Arc<Writer>,
+        outside: Outside,
+        limits: Limits,
+        metrics: &Metrics,
+        mut sharing: Sharing,
+    ) -> std::io::Result<Scraper> {
+        let first = Share::of(&sharing.me, &sharing.map.borrow_and_update());
+        let scraper = Scraper::build(writer, outside, limits, metrics, first)?;
+        let (shared, jobs, left) = (scraper.shared.clone(), scraper.jobs.clone(), scraper.left.subscribe());
+        let mut shutdown = scraper.shutdown.subscribe();
+        drop(tokio::spawn(async move {
+            tokio::select! {
+                // Cancel-safe because a pool is shared again under its lock, off this task.
+                () = follow_map(shared, jobs, sharing, left) => {}
+                // An error is a scraper that was dropped.
+                _ = shutdown.wait_for(|stopped| *stopped) => {}
+            }
+        }));
+        Ok(scraper)
+    }
+
+    fn build(
+        writer: Arc<Writer>,
+        outside: Outside,
+        limits: Limits,
+        metrics: &Metrics,
+        share: Share,
+    ) -> std::io::Result<Scraper> {
         let (shutdown, watched) = watch::channel(false);
         let threads = Threads::start(limits.threads, &watched)?;
+        let metrics = ScraperMetrics::new(metrics);
+        metrics.sharing_scrapers.set(i64::try_from(share.scrapers()).unwrap_or(i64::MAX));
         let shared = Shared {
             writer,
             tenant: outside.tenant.clone(),
-            metrics: ScraperMetrics::new(metrics),
+            metrics,
             loops: Loops::default(),
             threads,
+            share: Mutex::new(share),
+            overlap: Overlap { propagation: limits.propagation, max: limits.handover_max },
+            elsewhere: Elsewhere::default(),
             shutdown: watched,
         };
-        let (jobs, pools) = (Arc::default(), Arc::default());
-        Ok(Scraper { shared: Arc::new(shared), outside, limits, jobs, pools, shutdown })
+        let left = Arc::new(watch::channel(false).0);
+        Ok(Scraper {
+            shared: Arc::new(shared),
+            outside,
+            limits,
+            jobs: Arc::default(),
+            pools: Pools::default(),
+            left,
+            shutdown,
+        })
     }
 
     /// Goes over to `config`: all of it, or on an error nothing. Jobs that are the same go on undisturbed.
@@ -135,40 +203,74 @@ impl Scraper {
         self.shutdown.send_replace(true);
     }
 
+    /// Gives all targets to the other scrapers: goes on until they must have taken over, then stops. To be called when the control
+    /// plane has taken this node out of the map. Where there are no others it stops at once.
+    pub async fn leave(&self) {
+        self.left.send_replace(true);
+        let share = std::mem::replace(&mut *self.shared.share.lock(), Share::Nothing);
+        if share.has_others() {
+            let mut given = Vec::new();
+            for job in self.jobs.lock().await.values() {
+                let pool = job.pool.clone();
+                given.extend(
+                    off_the_reactor(move || {
+                        let mut pool = pool.lock();
+                        pool.share_again();
+                        pool.take_given()
+                    })
+                    .await,
+                );
+            }
+            info!(targets = given.len(), "targets are given to the other scrapers");
+            let all_given = async {
+                for task in given {
+                    // A loop that panicked has ended, too.
+                    drop(task.await);
+                }
+            };
+            if tokio::time::timeout(self.limits.handover_max + self.limits.stop_timeout, all_given).await.is_err() {
+                warn!("some scrapes did not end within the time for handing over");
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Resolves when discovery of every job has looked once. May take for ever where a mechanism hangs.
+    pub async fn discovered(&self) {
+        let known: Vec<_> = self.jobs.lock().await.values().map(|job| job.discovery.known()).collect();
+        for mut known in known {
+            // An error is a job that is gone.
+            drop(known.wait_for(|known| known.is_complete).await.map(|_| ()));
+        }
+    }
+
+    /// The targets of the HTTP API: those that this scraper holds.
+    pub fn targets(&self, wanted: &Wanted) -> TargetsSnapshot {
+        self.pools.targets(wanted)
+    }
+
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
     /// All jobs with their targets.
     pub fn snapshot(&self) -> Vec<PoolSnapshot> {
-        let pools: Vec<Arc<Mutex<Pool>>> = self.pools.lock().values().cloned().collect();
-        pools.iter().map(|pool| pool.lock().snapshot()).collect()
+        self.pools.snapshot()
     }
 
     /// Names of all jobs, sorted.
     pub fn scrape_pools(&self) -> Vec<String> {
-        self.pools.lock().keys().cloned().collect()
+        self.pools.names()
     }
 
     /// The `relabel_configs` of a job; `None` where there is no such job.
     pub fn relabel_rules(&self, job: &str) -> Option<Vec<relabel::Rule>> {
-        let pool = self.pools.lock().get(job).cloned()?;
-        let settings = pool.lock().settings().clone();
-        Some(settings.relabel.clone())
+        self.pools.relabel_rules(job)
     }
 
     /// Metadata of the targets whose labels `wanted` takes.
     pub fn metadata(&self, wanted: impl Fn(&Labels) -> bool) -> Vec<TargetMetadata> {
-        let pools: Vec<Arc<Mutex<Pool>>> = self.pools.lock().values().cloned().collect();
-        let mut out = Vec::new();
-        for pool in pools {
-            let loops: Vec<_> = pool.lock().scrape_loops().filter(|l| wanted(&l.target.labels)).cloned().collect();
-            for scrape_loop in loops {
-                let memory = scrape_loop.memory.lock();
-                out.extend(memory.families.list(&memory.cache).into_iter().map(|(family, metadata)| TargetMetadata {
-                    target: scrape_loop.target.labels.clone(),
-                    family,
-                    metadata,
-                }));
-            }
-        }
-        out
+        self.pools.metadata(wanted)
     }
 
     /// What a job of the new configuration needs; `None` where all is as it was.
@@ -190,7 +292,53 @@ impl Scraper {
 }
 
 type Jobs = OwnedMutexGuard<BTreeMap<String, Job>>;
-type Pools = Arc<Mutex<BTreeMap<String, Arc<Mutex<Pool>>>>>;
+
+/// Shares the targets again whenever the map says that scrapers came or went.
+async fn follow_map(
+    shared: Arc<Shared>,
+    jobs: Arc<tokio::sync::Mutex<BTreeMap<String, Job>>>,
+    sharing: Sharing,
+    mut left: watch::Receiver<bool>,
+) {
+    let Sharing { me, mut map } = sharing;
+    let mut has_given = false;
+    loop {
+        tokio::select! {
+            // Cancel-safe because only a change, a pause and a flag are awaited.
+            changed = map.changed() => if changed.is_err() {
+                // Cut off for good: it goes on with what it has.
+                return;
+            },
+            () = tokio::time::sleep(FORGET_INTERVAL), if has_given => {}
+            _ = left.wait_for(|left| *left) => return,
+        }
+        let now = map.borrow_and_update().clone();
+        // An applied configuration makes its pools by the share of before or of after, and those of before are found here.
+        let jobs = jobs.lock().await;
+        let is_new = {
+            let mut share = shared.share.lock();
+            let next = if *left.borrow() { None } else { share.after(&me, &now) };
+            next.is_some_and(|next| {
+                info!(scrapers = next.scrapers(), "targets are shared anew");
+                shared.metrics.sharing_scrapers.set(i64::try_from(next.scrapers()).unwrap_or(i64::MAX));
+                *share = next;
+                true
+            })
+        };
+        has_given = false;
+        for job in jobs.values() {
+            let pool = job.pool.clone();
+            has_given |= off_the_reactor(move || {
+                let mut pool = pool.lock();
+                if is_new {
+                    pool.share_again();
+                }
+                pool.forget_given()
+            })
+            .await;
+        }
+    }
+}
 
 async fn apply(shared: Arc<Shared>, pools: Pools, mut jobs: Jobs, gone: Vec<String>, changes: Vec<(String, Change)>) {
     for name in gone {
@@ -204,7 +352,7 @@ async fn apply(shared: Arc<Shared>, pools: Pools, mut jobs: Jobs, gone: Vec<Stri
         let job = replace(&shared, before, change).await;
         jobs.insert(name, job);
     }
-    *pools.lock() = jobs.iter().map(|(name, job)| (name.clone(), job.pool.clone())).collect();
+    pools.set(jobs.iter().map(|(name, job)| (name.clone(), job.pool.clone())).collect());
     shared.metrics.pools.set(i64::try_from(jobs.len()).unwrap_or(i64::MAX));
 }
 

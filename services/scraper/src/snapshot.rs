@@ -82,3 +82,38 @@ pub struct TargetMetadata {
     /// What is said of it.
     pub metadata: Metadata,
 }
+
+impl From<ActiveTarget> for targets::ActiveTarget {
+    fn from(t: ActiveTarget) -> targets::ActiveTarget {
+        targets::ActiveTarget {
+            discovered_labels: t.discovered_labels,
+            labels: t.labels,
+            scrape_pool: t.scrape_pool,
+            global_url: t.scrape_url.clone(),
+            scrape_url: t.scrape_url,
+            last_error: t.last_error,
+            last_scrape: t.last_scrape,
+            last_scrape_seconds: t.last_scrape_seconds,
+            health: match t.health {
+                Health::Unknown => targets::TargetHealth::Unknown,
+                Health::Up => targets::TargetHealth::Up,
+                Health::Down => targets::TargetHealth::Down,
+            },
+            scrape_interval: t.scrape_interval.to_string(),
+            scrape_timeout: t.scrape_timeout.to_string(),
+            scraper: None,
+        }
+    }
+}
+
+impl From<DroppedTarget> for targets::DroppedTarget {
+    fn from(t: DroppedTarget) -> targets::DroppedTarget {
+        targets::DroppedTarget { discovered_labels: t.discovered_labels, scrape_pool: t.scrape_pool }
+    }
+}
+
+impl From<TargetMetadata> for targets::TargetMetadata {
+    fn from(m: TargetMetadata) -> targets::TargetMetadata {
+        targets::TargetMetadata { target: m.target, family: m.family, metadata: m.metadata }
+    }
+}

@@ -4,6 +4,8 @@ mod connections;
 mod discovered;
 mod hanging;
 mod pages;
+pub(crate) mod plant;
 mod reloads;
+mod sharing;
 mod stored;
 mod support;

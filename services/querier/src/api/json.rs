@@ -180,25 +180,11 @@ pub(crate) fn put_tree(out: &mut Vec<u8>, tree: &Value) {
     }
 }
 
-/// Seconds since the epoch as Go writes a `time.Time` in UTC: RFC 3339, no more decimals than needed.
+/// A time as Go writes a `time.Time` in UTC, in quotes.
 pub(crate) fn put_date(out: &mut Vec<u8>, at: TimestampMs) {
-    let (days, of_day) = (at.0.div_euclid(86_400_000), at.0.rem_euclid(86_400_000));
-    // Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-    let since = days + 719_468;
-    let (era, of_era) = (since.div_euclid(146_097), since.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);
-    let mut text = format!("\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    if of_day % 1000 != 0 {
-        text.push_str(format!(".{:03}", of_day % 1000).trim_end_matches('0'));
-    }
-    text.push_str("Z\"");
-    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+    out.extend_from_slice(targets::date::format(at).as_bytes());
+    out.push(b'"');
 }
 
 /// A time that Go never set.

@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::form::Form;
 use super::json::{NO_DATE, put_date, put_labels, put_list, put_number, put_text, put_texts, put_uint};
 use super::params;
-use crate::{ActiveTarget, DroppedTarget, TargetMetadata, TargetSource};
+use crate::{ActiveTarget, DroppedTarget, TargetMetadata, TargetSource, Told, Wanted};
 
 fn source(api: &Api) -> Result<&Arc<dyn TargetSource>, ApiError> {
     api.sources.targets.as_ref().ok_or_else(|| ApiError::missing("targets in this role"))
@@ -24,10 +24,10 @@ fn text(value: &[u8]) -> String {
 }
 
 /// `scrape_pools`
-pub(crate) fn scrape_pools(api: &Api) -> ApiResult {
-    let mut pools = source(api)?.scrape_pools();
+pub(crate) async fn scrape_pools(api: &Api, _form: &Form) -> ApiResult {
+    let Told { value: mut pools, warnings } = source(api)?.scrape_pools().await;
     pools.sort_unstable();
-    Ok(Answer::data(|out| {
+    Ok(Answer::with_warnings(warnings, |out| {
         out.extend_from_slice(b"{\"scrapePools\":");
         put_texts(out, &pools);
         out.push(b'}');
@@ -35,25 +35,21 @@ pub(crate) fn scrape_pools(api: &Api) -> ApiResult {
 }
 
 /// `targets`
-pub(crate) fn targets(api: &Api, form: &Form) -> ApiResult {
-    let mut snapshot = source(api)?.targets();
-    let pool = text(form.url_get("scrapePool"));
-    let state = text(form.url_get("state")).to_lowercase();
-    let shows = |what: &str| state.is_empty() || state == "any" || state == what;
-    let (shows_active, shows_dropped) = (shows("active"), shows("dropped"));
-    let wanted = |of: &str| pool.is_empty() || pool == of;
-    snapshot.active.retain(|t| shows_active && wanted(&t.scrape_pool));
-    snapshot.dropped.retain(|t| shows_dropped && wanted(&t.scrape_pool));
+pub(crate) async fn targets(api: &Api, form: &Form) -> ApiResult {
+    let wanted = Wanted::of(text(form.url_get("scrapePool")), &text(form.url_get("state")));
+    let Told { value: mut snapshot, warnings } = source(api)?.targets(wanted.clone()).await;
+    snapshot.active.retain(|t| wanted.active && wanted.takes_pool(&t.scrape_pool));
+    snapshot.dropped.retain(|t| wanted.dropped && wanted.takes_pool(&t.scrape_pool));
     // Within a pool the order stays.
     snapshot.active.sort_by(|a, b| a.scrape_pool.cmp(&b.scrape_pool));
     snapshot.dropped.sort_by(|a, b| a.scrape_pool.cmp(&b.scrape_pool));
-    Ok(Answer::data(|out| {
+    Ok(Answer::with_warnings(warnings, |out| {
         out.extend_from_slice(b"{\"activeTargets\":");
         put_list(out, b"[]", &snapshot.active, put_active);
         out.extend_from_slice(b",\"droppedTargets\":");
         put_list(out, b"[]", &snapshot.dropped, put_dropped);
         out.extend_from_slice(b",\"droppedTargetCounts\":");
-        if shows_dropped {
+        if wanted.dropped {
             put_list(out, b"{}", &snapshot.dropped_counts, |out, (pool, count)| {
                 put_text(out, pool);
                 out.push(b':');
@@ -89,6 +85,10 @@ fn put_active(out: &mut Vec<u8>, target: &ActiveTarget) {
     put_member(out, "health", target.health.as_str());
     put_member(out, "scrapeInterval", &target.scrape_interval);
     put_member(out, "scrapeTimeout", &target.scrape_timeout);
+    // A member that Prometheus does not have.
+    if let Some(scraper) = &target.scraper {
+        put_member(out, "scraper", scraper);
+    }
     out.push(b'}');
 }
 
@@ -108,7 +108,7 @@ fn put_member(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// `targets/metadata`
-pub(crate) fn target_metadata(api: &Api, form: &Form) -> ApiResult {
+pub(crate) async fn target_metadata(api: &Api, form: &Form) -> ApiResult {
     let limit = params::number(form, "limit", "limit must be a number")?;
     let matchers = match form.get("match_target") {
         b"" => Vec::new(),
@@ -116,12 +116,13 @@ pub(crate) fn target_metadata(api: &Api, form: &Form) -> ApiResult {
     };
     let family = text(form.get("metric"));
     let named = (!family.is_empty()).then_some(family.as_str());
-    let mut found = source(api)?.metadata(named);
+    let Told { value: mut found, warnings } = source(api)?.metadata(named.map(str::to_owned)).await;
     found.retain(|m| matchers.iter().all(|matcher| matcher.matches_labels(&m.target)));
     if let Some(limit) = limit.and_then(|l| usize::try_from(l).ok()) {
         found.truncate(whole_targets(&found, limit));
     }
-    Ok(Answer::data(|out| put_list(out, b"[]", &found, |out, m| put_target_metadata(out, m, named.is_none()))))
+    let put = |out: &mut Vec<u8>, m: &TargetMetadata| put_target_metadata(out, m, named.is_none());
+    Ok(Answer::with_warnings(warnings, |out| put_list(out, b"[]", &found, put)))
 }
 
 /// As in Prometheus, the limit ends the list between two targets, not within one.
@@ -177,7 +178,7 @@ pub(crate) fn metadata(api: &Api, form: &Form) -> ApiResult {
 }
 
 /// `targets/relabel_steps`: what each rule of a pool makes of some labels.
-pub(crate) fn relabel_steps(api: &Api, form: &Form) -> ApiResult {
+pub(crate) async fn relabel_steps(api: &Api, form: &Form) -> ApiResult {
     let pool = text(form.get("scrapePool"));
     if pool.is_empty() {
         return Err(ApiError::bad_data("no scrapePool parameter provided"));
@@ -187,10 +188,8 @@ pub(crate) fn relabel_steps(api: &Api, form: &Form) -> ApiResult {
     }
     let labels = parse_labels(form.get("labels"))
         .map_err(|problem| ApiError::bad_data(format!("error parsing labels: {problem}")))?;
-    let rules = source(api)?.relabel_rules(&pool);
-    let not_found =
-        || format!("error retrieving scrape config: scrape pool {} not found", promql::quoted(pool.as_bytes()));
-    let rules = rules.ok_or_else(|| ApiError::bad_data(not_found()))?;
+    let Told { value: rules, warnings } = source(api)?.relabel_rules(pool.clone()).await;
+    let rules = rules.ok_or_else(|| no_rules(&pool, &warnings))?;
     let mut builder = LabelsBuilder::from_labels(&labels);
     let mut keeps = true;
     Ok(Answer::data(|out| {
@@ -206,6 +205,15 @@ pub(crate) fn relabel_steps(api: &Api, form: &Form) -> ApiResult {
         });
         out.push(b'}');
     }))
+}
+
+/// There is no such pool, or whoever knows of it does not answer.
+fn no_rules(pool: &str, warnings: &[String]) -> ApiError {
+    let text = format!("error retrieving scrape config: scrape pool {} not found", promql::quoted(pool.as_bytes()));
+    match warnings {
+        [] => ApiError::bad_data(text),
+        _ => ApiError::unavailable(format!("{text}: {}", warnings.join("; "))),
+    }
 }
 
 /// An object of texts.

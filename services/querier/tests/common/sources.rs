@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use model::{Labels, Metadata, TenantId};
 use querier::{
     BuildInfo, Lifecycle, MetadataSource, Notification, Readiness, RuntimeInfo, StatusSource, TargetMetadata,
-    TargetSource, TargetsSnapshot, TsdbStatus, WalReplay,
+    TargetSource, TargetsSnapshot, Told, TsdbStatus, WalReplay, Wanted,
 };
 use relabel::Rule;
 
@@ -25,30 +25,38 @@ impl Process {
     pub(crate) fn set_reload_error(&self, text: &str) {
         *self.reload_error.lock().unwrap() = Some(text.to_owned());
     }
+
+    fn metadata_of(&self, family: Option<&str>) -> Vec<TargetMetadata> {
+        self.metadata.iter().filter(|m| family.is_none_or(|f| f == m.family)).cloned().collect()
+    }
 }
 
 impl TargetSource for Process {
-    fn targets(&self) -> TargetsSnapshot {
-        self.targets.clone()
+    fn targets(&self, _: Wanted) -> BoxFuture<'_, Told<TargetsSnapshot>> {
+        ready(self.targets.clone())
     }
 
-    fn scrape_pools(&self) -> Vec<String> {
-        self.targets.dropped_counts.keys().rev().cloned().collect()
+    fn scrape_pools(&self) -> BoxFuture<'_, Told<Vec<String>>> {
+        ready(self.targets.dropped_counts.keys().rev().cloned().collect())
     }
 
-    fn relabel_rules(&self, scrape_pool: &str) -> Option<Vec<Rule>> {
-        self.targets.dropped_counts.contains_key(scrape_pool).then(|| self.relabel_rules.clone())
+    fn relabel_rules(&self, scrape_pool: String) -> BoxFuture<'_, Told<Option<Vec<Rule>>>> {
+        ready(self.targets.dropped_counts.contains_key(&scrape_pool).then(|| self.relabel_rules.clone()))
     }
 
-    fn metadata(&self, family: Option<&str>) -> Vec<TargetMetadata> {
-        self.metadata.iter().filter(|m| family.is_none_or(|f| f == m.family)).cloned().collect()
+    fn metadata(&self, family: Option<String>) -> BoxFuture<'_, Told<Vec<TargetMetadata>>> {
+        ready(self.metadata_of(family.as_deref()))
     }
+}
+
+fn ready<T: Send + 'static>(value: T) -> BoxFuture<'static, Told<T>> {
+    Box::pin(std::future::ready(Told::from(value)))
 }
 
 impl MetadataSource for Process {
     fn metadata(&self, _tenant: &TenantId, family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
         let mut families: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
-        for m in TargetSource::metadata(self, family) {
+        for m in self.metadata_of(family) {
             families.entry(m.family).or_default().push(m.metadata);
         }
         families

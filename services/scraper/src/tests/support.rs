@@ -278,6 +278,12 @@ pub(super) fn parse(yaml: &str) -> Config {
 
 impl Rig {
     pub(super) fn idle() -> Rig {
+        let limits = Limits { threads: 1, ..Limits::default() };
+        Rig::with(|writer, outside, metrics| Scraper::new(writer, outside, limits, metrics).unwrap())
+    }
+
+    /// With a scraper of the test's making.
+    pub(super) fn with(make: impl FnOnce(Arc<Writer>, Outside, &Metrics) -> Scraper) -> Rig {
         let twin = Twin::default();
         let replica = twin.clone();
         let writer = Arc::new(saying(move |batch| replica.0.lock().take(batch), writer::Limits::default()));
@@ -287,11 +293,7 @@ impl Rig {
             environment: EnvironmentProxy::default(),
         };
         let metrics = Metrics::default();
-        Rig {
-            twin,
-            scraper: Scraper::new(writer, outside, Limits { threads: 1, ..Limits::default() }, &metrics).unwrap(),
-            metrics,
-        }
+        Rig { twin, scraper: make(writer, outside, &metrics), metrics }
     }
 
     pub(super) async fn start(yaml: &str) -> Rig {
