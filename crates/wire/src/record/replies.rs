@@ -56,6 +56,7 @@ variants!(PushReply, "a reply to a push", {
     3 => PushReply::Sealed(before),
     4 => PushReply::Need(ids),
     5 => PushReply::Full { limit_bytes },
+    6 => PushReply::Refused(why),
 });
 
 variants!(NotNow, "a reason", { 0 => NotNow::NoMember, 1 => NotNow::Unfilled, 2 => NotNow::Unavailable });

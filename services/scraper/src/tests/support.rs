@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use writer::Writer;
 use writer::testing::{TAKEN, saying};
 
 use crate::{EnvironmentProxy, Limits, Outside, PoolSnapshot, Scraper};
