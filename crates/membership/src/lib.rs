@@ -20,5 +20,5 @@ pub use follow::Follower;
 pub use held::{AdoptError, HeldMap, MapSource};
 pub use map_file::{MapFile, MapFileError};
 pub use page::map_as_json;
-pub use presence::{Identity, Presence, Standing};
+pub use presence::{Identity, Presence, Reporter, Standing};
 pub use serve::{MAP_BYTES_MAX, MapService};

@@ -47,28 +47,20 @@ pub enum Standing {
     Unheard,
 }
 
-/// A node that is, or tries to be, in the cluster. Dropped, it falls silent.
-pub struct Presence {
+/// The way by which a node reports what only it can know. Clones are alike.
+#[derive(Clone)]
+pub struct Reporter {
     identity: Identity,
     caller: Caller,
-    standing: watch::Receiver<Standing>,
-    task: JoinHandle<()>,
 }
 
-impl Presence {
-    /// Begins to join, and goes on until dropped.
-    pub fn start(identity: Identity, caller: Caller) -> Presence {
-        let (say, standing) = watch::channel(Standing::Joining);
-        let task = tokio::spawn(live(identity.clone(), caller.clone(), say));
-        Presence { identity, caller, standing, task }
+impl Reporter {
+    /// For this node, whether it has joined yet or not.
+    pub fn new(identity: Identity, caller: Caller) -> Reporter {
+        Reporter { identity, caller }
     }
 
-    /// How the node stands, and word of each change.
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.standing.clone()
-    }
-
-    /// Reports what only this node can know; see `ControlPlane.Report`.
+    /// Reports; see `ControlPlane.Report`.
     pub async fn report(&self, command: &Command) -> Result<(), CallError> {
         let request = ReportRequest {
             cluster: self.identity.cluster.clone(),
@@ -83,13 +75,39 @@ impl Presence {
             .await?;
         Ok(())
     }
+}
+
+/// A node that is, or tries to be, in the cluster. Dropped, it falls silent.
+pub struct Presence {
+    reporter: Reporter,
+    standing: watch::Receiver<Standing>,
+    task: JoinHandle<()>,
+}
+
+impl Presence {
+    /// Begins to join, and goes on until dropped.
+    pub fn start(identity: Identity, caller: Caller) -> Presence {
+        let (say, standing) = watch::channel(Standing::Joining);
+        let task = tokio::spawn(live(identity.clone(), caller.clone(), say));
+        Presence { reporter: Reporter::new(identity, caller), standing, task }
+    }
+
+    /// How the node stands, and word of each change.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// Reports what only this node can know; see `ControlPlane.Report`.
+    pub async fn report(&self, command: &Command) -> Result<(), CallError> {
+        self.reporter.report(command).await
+    }
 
     /// Goes away on purpose: the control plane need not wait for the lease. Gives up after `timeout`.
     pub async fn leave(self, timeout: Duration) -> Result<(), CallError> {
         self.task.abort();
-        let Identity { cluster, .. } = self.identity.clone();
-        let request = LeaveRequest { cluster, node: Some(wire::node(&self.identity.named())) };
-        let left = self.caller.call(|mut client| {
+        let Identity { cluster, .. } = self.reporter.identity.clone();
+        let request = LeaveRequest { cluster, node: Some(wire::node(&self.reporter.identity.named())) };
+        let left = self.reporter.caller.call(|mut client| {
             let request = request.clone();
             async move { client.leave(request).await }
         });

@@ -21,6 +21,38 @@ pub(crate) enum Command {
     All(Box<All>),
     /// A voter of the control plane of a cluster.
     Ruler(Box<crate::ruler::Ruler>),
+    // Hidden until what they serve is wired: see `serve_role` of each.
+    /// Holds recent samples of its partitions.
+    #[command(hide = true)]
+    Ingester(Box<crate::ingester::Ingester>),
+    /// Takes remote write.
+    #[command(hide = true)]
+    Distributor(Box<crate::distributor::Distributor>),
+    /// Answers queries.
+    #[command(hide = true)]
+    Querier(Box<crate::querier::Querier>),
+    /// Serves blocks out of the bucket.
+    #[command(hide = true)]
+    Store(Box<crate::store::Store>),
+    /// Scrapes its share of the targets.
+    #[command(hide = true)]
+    Scraper(Box<crate::scraper::Scraper>),
+}
+
+impl Command {
+    /// Which messages are printed, and how.
+    pub(crate) fn log(&self) -> (LogLevel, LogFormat) {
+        let node = match self {
+            Command::All(flags) => return (flags.log_level, flags.log_format),
+            Command::Ruler(flags) => &flags.node,
+            Command::Ingester(flags) => &flags.node,
+            Command::Distributor(flags) => &flags.node,
+            Command::Querier(flags) => &flags.node,
+            Command::Store(flags) => &flags.node,
+            Command::Scraper(flags) => &flags.node,
+        };
+        (node.log_level, node.log_format)
+    }
 }
 
 /// Flags of `narthex all`.
@@ -153,11 +185,11 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-fn model_duration(text: &str) -> Result<DurationMs, String> {
+pub(crate) fn model_duration(text: &str) -> Result<DurationMs, String> {
     DurationMs::parse(text).map_err(|e| e.to_string())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     model_duration(text).map(DurationMs::to_std)
 }
 

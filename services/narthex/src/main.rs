@@ -6,15 +6,21 @@ mod all;
 mod configuration;
 mod control_plane;
 mod data_dir;
+mod distributor;
 mod flags;
 mod front;
 mod grpc_tls;
+mod ingester;
 mod local_members;
 mod log;
+mod node;
 mod node_flags;
 mod process_metrics;
+mod querier;
 mod ruler;
+mod scraper;
 mod state;
+mod store;
 mod writer_metrics;
 
 use flags::{Command, CommandLine};
@@ -23,15 +29,17 @@ use flags::{Command, CommandLine};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> std::process::ExitCode {
-    let ran = match CommandLine::parse().command {
-        Command::All(flags) => {
-            log::init(flags.log_level, flags.log_format);
-            all::run(&flags)
-        }
-        Command::Ruler(flags) => {
-            log::init(flags.node.log_level, flags.node.log_format);
-            ruler::run(&flags)
-        }
+    let command = CommandLine::parse().command;
+    let (level, format) = command.log();
+    log::init(level, format);
+    let ran = match command {
+        Command::All(flags) => all::run(&flags),
+        Command::Ruler(flags) => ruler::run(&flags),
+        Command::Ingester(flags) => ingester::run(*flags),
+        Command::Distributor(flags) => distributor::run(*flags),
+        Command::Querier(flags) => querier::run(*flags),
+        Command::Store(flags) => store::run(*flags),
+        Command::Scraper(flags) => scraper::run(*flags),
     };
     match ran {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use cluster::{Address, NodeId, Zone};
 
-use crate::flags::{LogFormat, LogLevel};
+use crate::flags::{LogFormat, LogLevel, duration};
 
 /// Where gRPC listens when nothing is said.
 const GRPC_PORT: u16 = 9095;
@@ -18,6 +19,12 @@ pub(crate) struct NodeFlags {
     /// Address of the HTTP pages.
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = "0.0.0.0:9090")]
     pub(crate) listen_address: String,
+    /// TLS, passwords and headers of the HTTP pages, in Prometheus' form.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub(crate) web_config_file: Option<PathBuf>,
+    /// How long a client may take to send the head of a request.
+    #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub(crate) read_timeout: Duration,
     /// Connections at once.
     #[arg(long = "web.max-connections", value_name = "N", default_value_t = 512)]
     pub(crate) max_connections: usize,

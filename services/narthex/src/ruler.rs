@@ -1,15 +1,14 @@
 //! `narthex ruler`: the control plane's voter as a process.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use cluster::LeaseTimes;
-use server::{Metrics, Server};
-use tokio::signal::unix::{SignalKind, signal};
+use server::Metrics;
 use tokio::sync::watch;
 use tracing::info;
 
 use crate::node_flags::NodeFlags;
-use crate::{data_dir, grpc_tls};
+use crate::{data_dir, node};
 
 /// Partitions of a cluster, fixed at its birth.
 const PARTITION_COUNT: u32 = 64;
@@ -29,11 +28,7 @@ pub(crate) struct Ruler {
 
 /// Runs until a signal to stop.
 pub(crate) fn run(flags: &Ruler) -> anyhow::Result<()> {
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        bail!("another TLS provider is installed");
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
-    runtime.block_on(serve(flags))
+    node::block_on(serve(flags))
 }
 
 async fn serve(flags: &Ruler) -> anyhow::Result<()> {
@@ -41,14 +36,9 @@ async fn serve(flags: &Ruler) -> anyhow::Result<()> {
         bail!("--cluster.bootstrap-ingesters must be at least --cluster.replication-factor");
     }
     let (grpc_listen, address) = flags.node.grpc_addresses()?;
-    let (server_tls, client_tls) = match &flags.node.grpc_config_file {
-        Some(file) => grpc_tls::load(file).map(|(server, client)| (Some(server), Some(client)))?,
-        None => (None, None),
-    };
+    let (server_tls, client_tls) = node::grpc_tls(&flags.node)?;
     let data = data_dir::open(&flags.node.storage_path)?;
-    let limits = server::Limits { connections_max: flags.node.max_connections, ..server::Limits::default() };
-    let http = Server::bind(&flags.node.listen_address, None, limits).await?;
-    info!(address = %http.address()?, "listening");
+    let http = node::listen_http(&flags.node).await?;
     let config = ::ruler::Config {
         cluster: flags.node.cluster_name.clone(),
         node: flags.node.node_id.clone(),
@@ -68,7 +58,7 @@ async fn serve(flags: &Ruler) -> anyhow::Result<()> {
     let ruler = ::ruler::Ruler::start(config, &Metrics::default()).await?;
     let (stop, stopped) = watch::channel(false);
     let http = tokio::spawn(http.serve(ruler.router(), stopped));
-    wait_to_stop().await?;
+    node::wait_to_stop().await?;
     info!("stopping");
     ruler.stop().await;
     stop.send_replace(true);
@@ -76,13 +66,4 @@ async fn serve(flags: &Ruler) -> anyhow::Result<()> {
     drop(data);
     info!("stopped");
     Ok(())
-}
-
-async fn wait_to_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        // Cancel-safe because signals are only waited for.
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-        _ = terminate.recv() => Ok(()),
-    }
 }

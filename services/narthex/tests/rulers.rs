@@ -251,3 +251,26 @@ fn without_tls_and_without_consent_a_ruler_does_not_listen_beyond_loopback() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("is not a loopback address"), "{said}");
 }
+
+#[test]
+fn roles_that_are_not_built_yet_say_so_and_are_not_in_the_help() {
+    let help = Command::new(env!("CARGO_BIN_EXE_narthex")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("ruler"), "{help}");
+    for role in ["ingester", "distributor", "querier", "store", "scraper"] {
+        assert!(!help.contains(&format!("\n  {role} ")), "{help}");
+        let dir = TempDir::new().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_narthex"));
+        command
+            .args([role, "--cluster.control-plane=127.0.0.1:1", "--cluster.node-id=r", "--cluster.zone=z"])
+            .args(["--grpc.listen-address=127.0.0.1:0", "--web.listen-address=127.0.0.1:0"])
+            .arg(format!("--storage.path={}", dir.path().display()));
+        if ["ingester", "store"].contains(&role) {
+            command.arg("--objstore.config-file=bucket.yml");
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{role}: {said}");
+        assert!(said.contains(&format!("narthex {role}: not built yet")), "{said}");
+    }
+}
