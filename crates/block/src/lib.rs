@@ -6,6 +6,7 @@
 
 mod cursor;
 mod error;
+mod header;
 mod meta;
 mod read;
 mod source;
@@ -18,6 +19,7 @@ mod write;
 pub mod fuzzing;
 
 pub use error::{BlockFile, Damage, ReadError, WriteError};
+pub use header::{HeaderError, IndexHeader};
 pub use meta::{BlockMeta, BlockParent, BlockStats, Compaction, Downsample, IndexStats, ThanosFile, ThanosMeta};
 pub use read::{Block, ChunkMeta, SeriesRef};
 pub use source::{BlockSource, LocalBlock, LocalFile, MemoryBlock, MemoryFile, RangeRead};

@@ -72,14 +72,49 @@ fn encoding_of(number: u8) -> Option<ChunkEncoding> {
 
 /// Where the sections of the index begin. Those of label indices, which nobody reads any more, are left out.
 #[derive(Clone, Copy, Debug)]
-struct Toc {
+pub(crate) struct Toc {
     symbols: u64,
-    series: u64,
-    series_end: u64,
+    pub(crate) series: u64,
+    pub(crate) series_end: u64,
     postings: u64,
     table: u64,
     /// Where the table of contents begins.
     end: u64,
+}
+
+/// How reads of neighbours are joined: what a read costs beside its bytes decides.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    /// Neighbours are read together when their starts are no further apart.
+    gap_bytes: u64,
+    /// Most bytes of series read at once, unless one is larger.
+    series_bytes: u64,
+    /// Most bytes of chunks read at once, unless one is larger.
+    chunks_bytes: u64,
+    /// Read of the last series of a read, whose size is not known: most are smaller.
+    last_series_bytes: u64,
+    /// Read of the last chunk of a read: chunks of 120 floats are smaller.
+    last_chunk_bytes: u64,
+}
+
+impl Reach {
+    /// A read costs some microseconds.
+    const NEAR: Reach = Reach {
+        gap_bytes: 1 << 12,
+        series_bytes: 1 << 18,
+        chunks_bytes: 1 << 20,
+        last_series_bytes: 1 << 10,
+        last_chunk_bytes: 1 << 11,
+    };
+
+    /// A read costs some ten milliseconds, in which a megabyte comes.
+    const FAR: Reach = Reach {
+        gap_bytes: 1 << 18,
+        series_bytes: 1 << 22,
+        chunks_bytes: 1 << 22,
+        last_series_bytes: 1 << 12,
+        last_chunk_bytes: 1 << 14,
+    };
 }
 
 /// An open block.
@@ -92,6 +127,7 @@ pub struct Block {
     symbols: Texts,
     table: PostingsTable,
     tombstones: Tombstones,
+    reach: Reach,
     /// Chunk files by number from 0, opened when first needed, since nothing tells how many there are. The lock guards the map
     /// alone and is held while one is opened; readers of chunks hold a file, not the lock.
     segments: Mutex<HashMap<u32, Arc<OpenFile>>>,
@@ -103,6 +139,12 @@ impl Block {
         Block::open_with(source, Checksums::Compared)
     }
 
+    /// Opens a block whose ranges come from far away: few and long reads rather than many short ones. To be used over an
+    /// [`crate::IndexHeader`], or opening alone reads most of the index.
+    pub fn open_far(source: Arc<dyn BlockSource>) -> Result<Block, ReadError> {
+        Ok(Block { reach: Reach::FAR, ..Block::open(source)? })
+    }
+
     pub(crate) fn open_with(source: Arc<dyn BlockSource>, checksums: Checksums) -> Result<Block, ReadError> {
         let meta = Block::read_meta(&*source)?;
         let index = OpenFile::open(&*source, BlockFile::Index, checksums)?;
@@ -111,7 +153,8 @@ impl Block {
         let table = PostingsTable::read(&index, &toc)?;
         let tombstones = Tombstones::read(&*source, checksums)?;
         let segments = Mutex::default();
-        Ok(Block { meta, source, checksums, index, toc, symbols, table, tombstones, segments })
+        let reach = Reach::NEAR;
+        Ok(Block { meta, source, checksums, index, toc, symbols, table, tombstones, reach, segments })
     }
 
     /// Reads `meta.json` alone.
@@ -155,7 +198,7 @@ impl Block {
     }
 }
 
-fn read_toc(index: &OpenFile) -> Result<Toc, ReadError> {
+pub(crate) fn read_toc(index: &OpenFile) -> Result<Toc, ReadError> {
     let header = index.read(0, INDEX_HEADER_BYTES)?;
     let magic = Cursor::new(&header).be32().expect("as long as the header");
     if magic != INDEX_MAGIC {

@@ -25,6 +25,11 @@ pub trait RangeRead: Send + Sync {
 pub trait BlockSource: Send + Sync {
     /// Opens a file; an error of kind `NotFound` where there is none.
     fn open(&self, file: BlockFile) -> io::Result<Arc<dyn RangeRead>>;
+
+    /// Opens a file whose size is known, which may save asking for it.
+    fn open_sized(&self, file: BlockFile, _len: u64) -> io::Result<Arc<dyn RangeRead>> {
+        self.open(file)
+    }
 }
 
 /// A file on a local disk, read with `pread`.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use block::{Block, BlockMeta};
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use model::{TenantId, TimeRange};
 use parking_lot::RwLock;
-use storage::{LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SeriesBatch, Union, chain};
+use storage::{
+    LabelQuery, LabelQueryAnswer, Missing, Queryable, SelectError, SelectRequest, Selection, SeriesBatch, Union, chain,
+};
 use tokio::sync::mpsc;
 use tracing::warn;
 use ulid::Ulid;
@@ -111,6 +112,41 @@ impl Blocks {
         self.bucket.delete(ulid).await
     }
 
+    /// What cannot be read at the moment and may hold samples of the range, in words for `warnings`.
+    pub fn missing(&self, range: TimeRange) -> Vec<String> {
+        let known = self.known.read();
+        if !known.listed && self.bucket.is_remote() {
+            return vec!["the bucket could not be listed yet, the samples of its blocks are missing".to_owned()];
+        }
+        let named = known.set_aside.iter().filter(|(_, s)| s.range.is_none_or(|r| r.overlaps(&range)));
+        named.map(|(ulid, s)| format!("block {ulid} is set aside, its samples are missing: {}", s.why)).collect()
+    }
+
+    /// Asks until no more blocks are set aside, and names those that are.
+    fn labels(
+        &self,
+        query: LabelQuery,
+        ask: impl Fn(&Union, LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        let this = self.clone();
+        async move {
+            let mut attempt = 1;
+            loop {
+                let missing = this.missing(query.range);
+                let asked = ask(&this.union(&query.tenant, query.range), query.clone());
+                match asked.await {
+                    Err(SelectError::Unreadable { .. }) if attempt < ATTEMPTS_MAX => attempt += 1,
+                    Err(e) => return Err(e),
+                    Ok(mut answer) => {
+                        answer.warnings.extend(missing);
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+
     fn union(&self, tenant: &TenantId, range: TimeRange) -> Union {
         let known = self.known.read();
         let wanted = known.open.values().filter(|b| b.meta().range().overlaps(&range) && belongs(b.meta(), tenant));
@@ -121,15 +157,19 @@ impl Blocks {
     }
 }
 
-/// Labels that a foreign writer wants added to every series.
-fn foreign_labels(meta: &BlockMeta) -> bool {
+/// Whether a foreign writer wants labels added to every series.
+pub fn foreign_labels(meta: &BlockMeta) -> bool {
     meta.thanos.as_ref().is_some_and(|t| t.labels.keys().any(|k| k != TENANT_LABEL))
 }
 
-fn belongs(meta: &BlockMeta, tenant: &TenantId) -> bool {
+/// Whether a block is a tenant's.
+pub fn belongs(meta: &BlockMeta, tenant: &TenantId) -> bool {
     let named = meta.thanos.as_ref().and_then(|t| t.labels.get(TENANT_LABEL));
     named.map_or(TenantId::ANONYMOUS, String::as_str) == tenant.as_str()
 }
+
+/// How often a question is asked again because a block turned out to be unreadable and was set aside.
+const ATTEMPTS_MAX: usize = 4;
 
 fn set_aside(known: &RwLock<Known>, ulid: Ulid, aside: SetAside) {
     warn!(block_ulid = %ulid, error = %aside.why, again = aside.again, "block set aside");
@@ -138,46 +178,21 @@ fn set_aside(known: &RwLock<Known>, ulid: Ulid, aside: SetAside) {
     known.set_aside.insert(ulid, aside);
 }
 
-/// How often a question is asked again because a block turned out to be unreadable and was set aside.
-const ATTEMPTS_MAX: usize = 4;
-
-/// Asks until no more blocks are set aside; `missing` then names those that were.
-fn past_damage(
-    ask: impl Fn() -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> + Send + 'static,
-) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
-    async move {
-        let mut attempt = 1;
-        loop {
-            match ask().await {
-                Err(SelectError::Unreadable { .. }) if attempt < ATTEMPTS_MAX => attempt += 1,
-                done => return done,
-            }
-        }
-    }
-    .boxed()
-}
-
 impl Queryable for Blocks {
-    fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
-        self.union(&request.tenant, request.range).select(request)
+    fn select(&self, request: SelectRequest) -> Selection {
+        // Damage that is found on the way ends the answer with an error; asked again, it is named here.
+        let missing = Missing::from_iter(self.missing(request.range));
+        let (tenant, range) = (request.tenant.clone(), request.range);
+        Selection::new(self.union(&tenant, range).select(request).boxed(), missing)
     }
 
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
-        let this = self.clone();
-        past_damage(move || this.union(&query.tenant, query.range).label_names(query.clone()))
+        self.labels(query, |union, query| union.label_names(query))
     }
 
     fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
-        self.union(&query.tenant, query.range).label_values(name, query)
-    }
-
-    fn missing(&self, _tenant: &TenantId, range: TimeRange) -> Vec<String> {
-        let known = self.known.read();
-        if !known.listed && self.bucket.is_remote() {
-            return vec!["the bucket could not be listed yet, the samples of its blocks are missing".to_owned()];
-        }
-        let named = known.set_aside.iter().filter(|(_, s)| s.range.is_none_or(|r| r.overlaps(&range)));
-        named.map(|(ulid, s)| format!("block {ulid} is set aside, its samples are missing: {}", s.why)).collect()
+        let name = name.to_owned();
+        self.labels(query, move |union, query| union.label_values(&name, query))
     }
 }
 
@@ -206,7 +221,7 @@ impl OneBlock {
 }
 
 impl Queryable for OneBlock {
-    fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
+    fn select(&self, request: SelectRequest) -> Selection {
         let this = OneBlock { block: self.block.clone(), known: self.known.clone() };
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         tokio::task::spawn_blocking(move || {
@@ -219,7 +234,7 @@ impl Queryable for OneBlock {
                 drop(sender.blocking_send(Err(this.failed(e))));
             }
         });
-        futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed()
+        futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed().into()
     }
 
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {

@@ -14,11 +14,14 @@ mod manifest;
 mod remote;
 mod s3;
 mod store;
+mod survey;
 
-pub use blocks::Blocks;
+pub use blocks::{Blocks, belongs, foreign_labels};
 pub use manifest::{Created, Manifest, ManifestBlock};
+pub use remote::may_pass;
 pub use s3::S3Error;
 pub use store::{Bucket, Error};
+pub use survey::Surveyed;
 
 #[cfg(test)]
 mod tests;

@@ -81,6 +81,11 @@ impl BlockSource for RemoteBlock {
         let len = reads.runtime.block_on(reads.store.head(&key)).map_err(io_error)?.size;
         Ok(Arc::new(RemoteFile { reads, key, name: (self.ulid, file), len }))
     }
+
+    fn open_sized(&self, file: BlockFile, len: u64) -> io::Result<Arc<dyn RangeRead>> {
+        let key = Key::from(format!("{}/{file}", self.ulid));
+        Ok(Arc::new(RemoteFile { reads: self.reads.clone(), key, name: (self.ulid, file), len }))
+    }
 }
 
 impl RangeRead for RemoteFile {
@@ -113,7 +118,7 @@ fn io_error(e: object_store::Error) -> io::Error {
 }
 
 /// Whether a read failed because the store could not be asked, not because of what it holds.
-pub(crate) fn may_pass(e: &block::ReadError) -> bool {
+pub fn may_pass(e: &block::ReadError) -> bool {
     matches!(e, block::ReadError::Io { source, .. } if source.kind() == io::ErrorKind::HostUnreachable)
 }
 

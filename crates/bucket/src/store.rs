@@ -112,6 +112,11 @@ impl Bucket {
         matches!(self.reads, Reads::Store(..))
     }
 
+    /// The objects.
+    pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
     /// What reads the block `ulid`.
     pub fn source(&self, ulid: Ulid) -> Arc<dyn BlockSource> {
         match &self.reads {

@@ -166,7 +166,7 @@ async fn read(blocks: &Blocks) -> Result<BTreeMap<String, (i64, f64)>, SelectErr
 }
 
 fn missing(blocks: &Blocks) -> Vec<String> {
-    blocks.missing(&TenantId::anonymous(), TimeRange::new(TimestampMs(0), TimestampMs(i64::MAX)))
+    blocks.missing(TimeRange::new(TimestampMs(0), TimestampMs(i64::MAX)))
 }
 
 fn names(ns: &[&str]) -> Vec<String> {
@@ -316,7 +316,7 @@ async fn a_damaged_block_is_set_aside_for_good_while_others_answer() {
     assert_eq!(blocks.metas().iter().map(|m| m.ulid).collect::<Vec<_>>(), [good]);
     // Outside of their time nobody misses them.
     let later = TimeRange::new(TimestampMs(HOURS_2), TimestampMs(2 * HOURS_2));
-    let of_unknown_range = blocks.missing(&TenantId::anonymous(), later).len();
+    let of_unknown_range = blocks.missing(later).len();
     assert_eq!(of_unknown_range, 0);
 }
 

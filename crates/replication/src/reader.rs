@@ -236,17 +236,27 @@ impl Reader {
 
     /// A manifest was read.
     pub fn manifest_read(&mut self, manifest: &crate::manifest::Manifest) {
-        let start = manifest.start;
+        self.manifest_told(manifest.start, &manifest.blocks, !manifest.holes.is_empty());
+    }
+
+    /// What a manifest says of the range that starts here: the blocks that this query needs, and whether something that it asks
+    /// for could not be cut.
+    pub fn manifest_told(&mut self, start: TimestampMs, blocks: &[BlockName], is_hole: bool) {
         if !self.named.contains_key(&start) {
             return;
         }
-        for block in &manifest.blocks {
+        for block in blocks {
             self.blocks.entry(*block).or_insert((start, false));
         }
-        if !manifest.holes.is_empty() {
+        if is_hole {
             self.holes.push(span_of(start));
         }
-        self.manifests.insert(start, Some(manifest.blocks.clone()));
+        self.manifests.insert(start, Some(blocks.to_vec()));
+    }
+
+    /// The time that a block stands for, as far as it lies in the query; `None` where the query does not need it.
+    pub fn span_of_block(&self, block: BlockName) -> Option<TimeRange> {
+        self.blocks.get(&block).map(|(start, _)| within(span_of(*start), self.range))
     }
 
     /// A store served a block, or one that lists it in `sources`.

@@ -5,13 +5,15 @@
 
 mod append;
 mod cause;
+mod merge;
 mod select;
 mod union;
 
 pub use append::{AppendError, AppendOutcome, Appendable, ErrorClass, RejectReason, Rejection, SeriesSamples};
 pub use cause::chain;
+pub use merge::{Merge, SourceError};
 pub use select::{
-    Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, Series, SeriesBatch,
-    Shard,
+    Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Missing, Queryable, SelectError, SelectRequest, Selection,
+    Series, SeriesBatch, Shard,
 };
 pub use union::Union;

@@ -1,6 +1,12 @@
 //! Asking for series.
 
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
+use futures::Stream;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use model::{Labels, Matcher, SeriesId, TenantId, TimeRange, TimestampMs};
@@ -137,19 +143,95 @@ impl SelectError {
     }
 }
 
-/// Something that holds series. Answers hold every sample acknowledged before the call.
+/// What is missing from one answer, in words for `warnings`; clones share it. Whoever answers adds to it until the answer ends,
+/// and takes nothing back: series that were given out may lack what was once missing.
+#[derive(Clone, Debug, Default)]
+pub struct Missing(Arc<Mutex<BTreeSet<String>>>);
+
+impl Missing {
+    /// Nothing is missing yet.
+    pub fn new() -> Missing {
+        Missing::default()
+    }
+
+    /// Names what could not be asked and may hold samples of the answer.
+    pub fn add(&self, what: String) {
+        self.names().insert(what);
+    }
+
+    /// Everything that was named, sorted.
+    pub fn to_vec(&self) -> Vec<String> {
+        self.names().iter().cloned().collect()
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A set of texts is whole whatever happened to whoever held the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Into<String>> FromIterator<S> for Missing {
+    fn from_iter<T: IntoIterator<Item = S>>(what: T) -> Missing {
+        Missing(Arc::new(Mutex::new(what.into_iter().map(Into::into).collect())))
+    }
+}
+
+/// An answer that is read as a stream of batches, sorted by id, and that knows what is missing from it.
+///
+/// Ends after an error. Dropping it stops the work behind it.
+pub struct Selection {
+    series: BoxStream<'static, Result<SeriesBatch, SelectError>>,
+    missing: Vec<Missing>,
+}
+
+impl Selection {
+    /// `series`, from which `missing` is missing.
+    pub fn new(series: BoxStream<'static, Result<SeriesBatch, SelectError>>, missing: Missing) -> Selection {
+        Selection { series, missing: vec![missing] }
+    }
+
+    /// An answer put together from several, with all that is missing from those.
+    pub(crate) fn of_parts(
+        series: BoxStream<'static, Result<SeriesBatch, SelectError>>,
+        missing: Vec<Missing>,
+    ) -> Selection {
+        Selection { series, missing }
+    }
+
+    pub(crate) fn into_parts(self) -> (BoxStream<'static, Result<SeriesBatch, SelectError>>, Vec<Missing>) {
+        (self.series, self.missing)
+    }
+
+    /// What could not be asked and may hold samples of the answer, in words for `warnings`. Once the stream has ended without an
+    /// error and nothing is named, the answer is complete; before, more may come.
+    pub fn missing(&self) -> Vec<String> {
+        let all: BTreeSet<String> = self.missing.iter().flat_map(Missing::to_vec).collect();
+        all.into_iter().collect()
+    }
+}
+
+/// An answer from which nothing can be missing.
+impl From<BoxStream<'static, Result<SeriesBatch, SelectError>>> for Selection {
+    fn from(series: BoxStream<'static, Result<SeriesBatch, SelectError>>) -> Selection {
+        Selection { series, missing: Vec::new() }
+    }
+}
+
+impl Stream for Selection {
+    type Item = Result<SeriesBatch, SelectError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.series.as_mut().poll_next(cx)
+    }
+}
+
+/// Something that holds series. Answers hold every sample acknowledged before the call, or name what is missing.
 pub trait Queryable: Send + Sync + 'static {
-    /// Streams the series that match, in batches of bounded size, sorted by id. The stream ends after an error.
-    fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>>;
+    /// Streams the series that match, in batches of bounded size, sorted by id, and names what is missing.
+    fn select(&self, request: SelectRequest) -> Selection;
 
     /// Names of labels.
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>>;
-
-    /// What cannot be asked at the moment and may hold samples of the range, in words for `warnings`. To be called after a
-    /// select, which may find out.
-    fn missing(&self, _tenant: &TenantId, _range: TimeRange) -> Vec<String> {
-        Vec::new()
-    }
 
     /// Values of the label `name`.
     fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>>;

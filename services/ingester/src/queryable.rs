@@ -1,11 +1,10 @@
 //! Reading an ingester: the head behind the contract of `storage`.
 
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use head::Order;
-use model::{TenantId, TimeRange};
-use storage::{LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, SeriesBatch};
+use model::TimeRange;
+use storage::{LabelQuery, LabelQueryAnswer, Missing, Queryable, SelectError, SelectRequest, Selection};
 use tokio::sync::mpsc;
 
 use crate::Ingester;
@@ -14,7 +13,8 @@ use crate::Ingester;
 const READ_AHEAD: usize = 2;
 
 impl Queryable for Ingester {
-    fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
+    fn select(&self, request: SelectRequest) -> Selection {
+        let missing = Missing::from_iter(self.lost(request.range));
         let head = self.head().clone();
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         // Selecting is CPU work and holds locks: not for the reactor's threads. A reader that goes away closes the channel.
@@ -35,33 +35,38 @@ impl Queryable for Ingester {
                 }
             }
         });
-        futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed()
+        let series = futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) });
+        Selection::new(series.boxed(), missing)
     }
 
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
-        let head = self.head().clone();
-        blocking(move || head.label_names(&query))
+        let (head, lost) = (self.head().clone(), self.lost(query.range));
+        blocking(lost, move || head.label_names(&query))
     }
 
-    fn missing(&self, _tenant: &TenantId, range: TimeRange) -> Vec<String> {
+    fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
+        let (head, name, lost) = (self.head().clone(), name.to_owned(), self.lost(query.range));
+        blocking(lost, move || head.label_values(&name, &query))
+    }
+}
+
+impl Ingester {
+    /// The holes in a range, in words for `warnings`.
+    fn lost(&self, range: TimeRange) -> Vec<String> {
         let told = |hole: TimeRange| {
             format!("samples between {} and {} (ms) were lost when the log was damaged", hole.mint, hole.maxt)
         };
         self.holes().into_iter().filter(|hole| hole.overlaps(&range)).map(told).collect()
     }
-
-    fn label_values(&self, name: &str, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
-        let (head, name) = (self.head().clone(), name.to_owned());
-        blocking(move || head.label_values(&name, &query))
-    }
 }
 
 fn blocking(
+    warnings: Vec<String>,
     f: impl FnOnce() -> Vec<String> + Send + 'static,
 ) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
     async move {
         match tokio::task::spawn_blocking(f).await {
-            Ok(values) => Ok(LabelQueryAnswer { values, warnings: Vec::new() }),
+            Ok(values) => Ok(LabelQueryAnswer { values, warnings }),
             Err(e) => Err(SelectError::Unavailable(e.to_string())),
         }
     }

@@ -1,6 +1,6 @@
 //! Running a query: selects feed the plan's leaves on the compute pool; no compute thread waits for a socket.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,35 +159,36 @@ impl Evaluator {
         plan: Arc<Plan>,
         params: &QueryParams,
     ) -> Result<(QueryResult, Vec<String>), EvaluateError> {
-        let ranges: Vec<_> = plan.leaves().iter().map(|leaf| leaf.range).collect();
         let mut plan = plan;
         for attempt in 1.. {
             match self.run(tenant, plan).await {
                 Err(EvaluateError::Select(SelectError::Unreadable { .. })) if attempt < ATTEMPTS_MAX => {}
-                done => {
-                    let mut missing: Vec<String> =
-                        ranges.iter().flat_map(|range| self.store.missing(tenant, *range)).collect();
-                    missing.sort();
-                    missing.dedup();
-                    return Ok((done?, missing));
-                }
+                done => return done,
             }
             plan = Arc::new(engine::plan(expr, params.clone())?);
         }
         Err(EvaluateError::Panicked)
     }
 
-    async fn run(&self, tenant: &TenantId, plan: Arc<Plan>) -> Result<QueryResult, EvaluateError> {
+    async fn run(&self, tenant: &TenantId, plan: Arc<Plan>) -> Result<(QueryResult, Vec<String>), EvaluateError> {
         let mut workers = Vec::new();
+        let mut missing = BTreeSet::new();
         for leaf in 0..plan.leaves().len() {
-            workers.extend(self.feed(tenant, &plan, leaf).await?);
+            let (fed, named) = self.feed(tenant, &plan, leaf).await?;
+            workers.extend(fed);
+            missing.extend(named);
         }
         let result = self.pool.run(move || plan.finish(workers)).await;
-        Ok(result.ok_or(EvaluateError::Panicked)??)
+        Ok((result.ok_or(EvaluateError::Panicked)??, missing.into_iter().collect()))
     }
 
-    /// Pushes the series of a leaf into as many workers as there are threads; returns them when all is pushed.
-    async fn feed(&self, tenant: &TenantId, plan: &Arc<Plan>, leaf: usize) -> Result<Vec<LeafWorker>, EvaluateError> {
+    /// Pushes the series of a leaf into as many workers as there are threads; returns them when all is pushed, and what is missing.
+    async fn feed(
+        &self,
+        tenant: &TenantId,
+        plan: &Arc<Plan>,
+        leaf: usize,
+    ) -> Result<(Vec<LeafWorker>, Vec<String>), EvaluateError> {
         let wanted = &plan.leaves()[leaf];
         let mut series = self.store.select(SelectRequest {
             tenant: tenant.clone(),
@@ -226,7 +227,7 @@ impl Evaluator {
         while let Some(done) = busy.next().await {
             idle.push_back(take_back(done)?);
         }
-        Ok(idle.into())
+        Ok((idle.into(), series.missing()))
     }
 }
 

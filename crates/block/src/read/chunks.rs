@@ -13,15 +13,6 @@ use crate::source::OpenFile;
 use crate::tombstones::Interval;
 use crate::{BlockFile, CRC_BYTES, Damage, ReadError, SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, SEGMENT_VERSION};
 
-/// Chunks are read together when their starts are no further apart.
-const GAP_BYTES: u64 = 1 << 12;
-
-/// Most bytes read at once, unless one chunk is larger.
-const READ_BYTES: u64 = 1 << 20;
-
-/// Read of the last chunk of a read, whose size is not known: float chunks of 120 samples are smaller.
-const LAST_BYTES: u64 = 1 << 11;
-
 /// A chunk that is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
@@ -47,8 +38,8 @@ impl Block {
             let (number, start) = place(first.meta.reference);
             let file = &*self.segment(number)?;
             let near = rest.windows(2).take_while(|pair| {
-                let near = pair[1].meta.reference - pair[0].meta.reference <= GAP_BYTES;
-                near && pair[1].meta.reference - first.meta.reference <= READ_BYTES
+                let near = pair[1].meta.reference - pair[0].meta.reference <= self.reach.gap_bytes;
+                near && pair[1].meta.reference - first.meta.reference <= self.reach.chunks_bytes
             });
             // A reference beyond the file's 4 GiB is in the next file, however near the number is.
             let together = 1 + near.take_while(|pair| place(pair[1].meta.reference).0 == number).count();
@@ -56,7 +47,7 @@ impl Block {
             if start < SEGMENT_HEADER_BYTES || last >= file.len {
                 return Err(file.corrupt(last, Damage::Truncated));
             }
-            let window = file.read(start, (last + LAST_BYTES).min(file.len) - start)?;
+            let window = file.read(start, (last + self.reach.last_chunk_bytes).min(file.len) - start)?;
             let mut read = Vec::with_capacity(together);
             for one in &rest[..together] {
                 let offset = place(one.meta.reference).1;

@@ -9,15 +9,6 @@ use crate::source::OpenFile;
 use crate::symbols::Texts;
 use crate::{CRC_BYTES, Damage, ReadError, SERIES_ALIGN};
 
-/// Entries are read together when their starts are no further apart.
-const GAP_BYTES: u64 = 1 << 12;
-
-/// Most bytes read at once, unless one entry is larger.
-const READ_BYTES: u64 = 1 << 18;
-
-/// Read of the last entry of a read, whose size is not known: most entries are smaller.
-const LAST_BYTES: u64 = 1 << 10;
-
 /// The entry of a series, checked against its checksum.
 pub(super) struct SeriesEntry<'a> {
     block: &'a Block,
@@ -37,14 +28,16 @@ impl Block {
         while let Some(first) = rest.first() {
             let start = offset_of(*first);
             let near = rest.windows(2).take_while(|pair| {
-                offset_of(pair[1]) - offset_of(pair[0]) <= GAP_BYTES && offset_of(pair[1]) - start <= READ_BYTES
+                let near = offset_of(pair[1]) - offset_of(pair[0]) <= self.reach.gap_bytes;
+                near && offset_of(pair[1]) - start <= self.reach.series_bytes
             });
             let together = 1 + near.count();
             let last = offset_of(rest[together - 1]);
             if start < self.toc.series || last >= self.toc.series_end {
                 return Err(self.index.corrupt(last, Damage::SeriesRef));
             }
-            let window = self.index.read(start, (last + LAST_BYTES).min(self.toc.series_end) - start)?;
+            let window =
+                self.index.read(start, (last + self.reach.last_series_bytes).min(self.toc.series_end) - start)?;
             for series in &rest[..together] {
                 let offset = offset_of(*series);
                 let at = usize::try_from(offset - start).expect("within a window");

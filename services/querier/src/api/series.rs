@@ -1,5 +1,7 @@
 //! `series`, `labels`, `label/<name>/values`.
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt;
 use model::{Labels, Matcher, TenantId, TimeRange};
 use promql::numbers::ApiTime;
@@ -25,35 +27,35 @@ pub(crate) async fn series(api: &Api, form: &Form) -> ApiResult {
     let (start, end) = params::start_and_end(form)?;
     let sets = params::matcher_sets(form).map_err(|problem| ApiError::parameter("match[]", problem))?;
     let mut found: Vec<Labels> = Vec::new();
+    let mut missing = BTreeSet::new();
     let range = params::range(start, end);
     // One more than asked for tells that there are more. With several sets one series may come more than once.
     let wanted = limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
     if range.mint < range.maxt {
         for matchers in sets {
-            select(api, matchers, range, wanted, &mut found).await?;
+            missing.extend(select(api, matchers, range, wanted, &mut found).await?);
         }
     }
-    let missing = api.evaluator.store().missing(&TenantId::anonymous(), range);
     let sort = move || {
         found.sort_unstable();
         found.dedup();
         let truncated = limit.is_some_and(|limit| found.len() > limit);
         found.truncate(limit.unwrap_or(usize::MAX));
-        let mut warnings = missing;
+        let mut warnings: Vec<String> = missing.into_iter().collect();
         warnings.extend(truncated.then(|| TRUNCATED.to_owned()));
         Answer::with_warnings(warnings, |out| put_list(out, b"[]", &found, put_labels))
     };
     api.compute(sort).await
 }
 
-/// Adds the labels of at most `wanted` series.
+/// Adds the labels of at most `wanted` series. Returns what is missing.
 async fn select(
     api: &Api,
     matchers: Vec<Matcher>,
     range: TimeRange,
     wanted: usize,
     found: &mut Vec<Labels>,
-) -> Result<(), ApiError> {
+) -> Result<Vec<String>, ApiError> {
     let mut batches = api.evaluator.store().select(SelectRequest {
         tenant: TenantId::anonymous(),
         range,
@@ -69,17 +71,15 @@ async fn select(
         found.extend(batch?.into_iter().take(left).map(|series| series.labels));
         left -= found.len() - before;
     }
-    Ok(())
+    Ok(batches.missing())
 }
 
 /// `labels`
 pub(crate) async fn names(api: &Api, form: &Form) -> ApiResult {
     let limit = params::limit(form)?;
     let query = label_query(form)?;
-    let range = query.range;
     let found = api.evaluator.store().label_names(query).await?;
-    let missing = api.evaluator.store().missing(&TenantId::anonymous(), range);
-    texts(api, found.values, [found.warnings, missing].concat(), limit).await
+    texts(api, found.values, found.warnings, limit).await
 }
 
 /// `label/<name>/values`
@@ -95,10 +95,8 @@ pub(crate) async fn values(api: &Api, form: &Form) -> ApiResult {
     }
     let limit = params::limit(form)?;
     let query = label_query(form)?;
-    let range = query.range;
     let found = api.evaluator.store().label_values(&name, query).await?;
-    let missing = api.evaluator.store().missing(&TenantId::anonymous(), range);
-    texts(api, found.values, [found.warnings, missing].concat(), limit).await
+    texts(api, found.values, found.warnings, limit).await
 }
 
 fn label_query(form: &Form) -> Result<LabelQuery, ApiError> {

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use chunkenc::{FloatHistogramBuilder, NeedsNewChunk, XorEncoder};
 use exposition::{Entry, Format, LabelsScratch, Parser};
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, StreamExt};
 use model::{Exemplar, FloatHistogram, Labels, Matcher, SeriesId, TenantId, TimeRange, TimestampMs};
 use querier::{ExemplarSeries, ExemplarSource};
 use serde_json::Value;
 use storage::{
-    Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, Series, SeriesBatch,
+    Chunk, ChunkEncoding, LabelQuery, LabelQueryAnswer, Queryable, SelectError, SelectRequest, Selection, Series,
 };
 
 /// A sample of a series.
@@ -137,7 +137,7 @@ fn histogram_chunks(run: &[(i64, &Sample)]) -> Vec<Chunk> {
 }
 
 impl Queryable for MemoryStore {
-    fn select(&self, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
+    fn select(&self, request: SelectRequest) -> Selection {
         let range = request.range;
         let overlapping = |samples: &Samples| {
             let mut chunks = chunks(samples);
@@ -152,10 +152,10 @@ impl Queryable for MemoryStore {
             .filter(|series| !series.chunks.is_empty())
             .collect();
         if found.len() > request.series_max {
-            return stream::iter([Err(SelectError::TooManySeries { limit: request.series_max })]).boxed();
+            return stream::iter([Err(SelectError::TooManySeries { limit: request.series_max })]).boxed().into();
         }
         let batches: Vec<_> = found.chunks(BATCH_SERIES).map(|batch| Ok(batch.to_vec())).collect();
-        stream::iter(batches).boxed()
+        stream::iter(batches).boxed().into()
     }
 
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
