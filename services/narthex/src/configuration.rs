@@ -5,7 +5,7 @@ use std::path::Path;
 use config::{Config, Defaults, UnsupportedBlock};
 use model::DurationMs;
 
-use crate::flags::All;
+use crate::configured::Source;
 
 /// How far back samples are taken where the configuration does not say: after an outage a stock Prometheus resends two hours and
 /// more.
@@ -15,8 +15,8 @@ const WINDOW_MIN: DurationMs = DurationMs::hours(1);
 /// How long samples are kept where nobody says.
 const RETENTION_DEFAULT: DurationMs = DurationMs::hours(15 * 24);
 
-/// Loads the configuration that the flags name. The error says file, line and column.
-pub(crate) fn load(flags: &All) -> Result<Config, config::LoadError> {
+/// Loads the configuration. The error says file, line and column.
+pub(crate) fn load(source: &Source) -> Result<Config, config::LoadError> {
     let directory = std::env::current_dir().unwrap_or_default();
     let outside = config::Outside {
         read: &|path| std::fs::read_to_string(path),
@@ -25,11 +25,11 @@ pub(crate) fn load(flags: &All) -> Result<Config, config::LoadError> {
         working_directory: &directory.to_string_lossy(),
     };
     let defaults = Defaults {
-        retention_time: flags.retention_time.unwrap_or(RETENTION_DEFAULT),
+        retention_time: source.retention.unwrap_or(RETENTION_DEFAULT),
         max_exemplars: Some(100_000),
         ..Defaults::default()
     };
-    config::load(&flags.config_file.to_string_lossy(), &defaults, &outside)
+    config::load(&source.file.to_string_lossy(), &defaults, &outside)
 }
 
 /// Names in a folder; none where it is no folder.

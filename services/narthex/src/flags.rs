@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::DurationMs;
 
+use crate::query_flags::QueryFlags;
+
 /// Narthex, a clustered Prometheus.
 #[derive(Parser, Debug)]
 #[command(name = "narthex", version, about)]
@@ -21,21 +23,15 @@ pub(crate) enum Command {
     All(Box<All>),
     /// A voter of the control plane of a cluster.
     Ruler(Box<crate::ruler::Ruler>),
-    // Hidden until what they serve is wired: see `serve_role` of each.
     /// Holds recent samples of its partitions.
-    #[command(hide = true)]
     Ingester(Box<crate::ingester::Ingester>),
     /// Takes remote write.
-    #[command(hide = true)]
     Distributor(Box<crate::distributor::Distributor>),
     /// Answers queries.
-    #[command(hide = true)]
     Querier(Box<crate::querier::Querier>),
     /// Serves blocks out of the bucket.
-    #[command(hide = true)]
     Store(Box<crate::store::Store>),
     /// Scrapes its share of the targets.
-    #[command(hide = true)]
     Scraper(Box<crate::scraper::Scraper>),
 }
 
@@ -73,18 +69,6 @@ pub(crate) struct All {
     /// How long a client may take to send the head of a request.
     #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub(crate) read_timeout: Duration,
-    /// The URL under which users reach this server.
-    #[arg(long = "web.external-url", value_name = "URL")]
-    pub(crate) external_url: Option<String>,
-    /// Allow POST /-/reload and /-/quit.
-    #[arg(long = "web.enable-lifecycle")]
-    pub(crate) enable_lifecycle: bool,
-    /// Accepted for compatibility: the remote-write receiver is always on.
-    #[arg(long = "web.enable-remote-write-receiver")]
-    pub(crate) enable_remote_write_receiver: bool,
-    /// Regular expression of origins that browsers may call from.
-    #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*")]
-    pub(crate) cors_origin: String,
     /// Where data lies.
     #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "DIR", default_value = "data/")]
     pub(crate) storage_path: PathBuf,
@@ -98,21 +82,8 @@ pub(crate) struct All {
     /// loses nothing either way).
     #[arg(long = "wal.sync", value_name = "WHEN", default_value = "commit")]
     pub(crate) wal_sync: WalSync,
-    /// How old the newest sample of a series may be.
-    #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = model_duration)]
-    pub(crate) lookback_delta: DurationMs,
-    /// How long a query may take.
-    #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = duration)]
-    pub(crate) query_timeout: Duration,
-    /// Queries at once.
-    #[arg(long = "query.max-concurrency", value_name = "N", default_value_t = 20)]
-    pub(crate) query_max_concurrency: usize,
-    /// Samples that a query may hold in memory.
-    #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
-    pub(crate) query_max_samples: u64,
-    /// Experimental features, comma separated, by Prometheus' names.
-    #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',')]
-    pub(crate) enable_feature: Vec<String>,
+    #[command(flatten)]
+    pub(crate) query: QueryFlags,
     /// Least severe messages to print.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
@@ -134,23 +105,14 @@ impl All {
             ("web.config.file", optional(self.web_config_file.as_ref().map(path))),
             ("web.max-connections", self.max_connections.to_string()),
             ("web.read-timeout", duration(self.read_timeout)),
-            ("web.external-url", optional(self.external_url.clone())),
-            ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
-            ("web.enable-remote-write-receiver", "true".to_owned()),
-            ("web.cors.origin", self.cors_origin.clone()),
             ("storage.tsdb.path", path(&self.storage_path)),
             ("storage.tsdb.retention.time", optional(self.retention_time.map(|d| d.to_string()))),
             ("objstore.config-file", optional(self.objstore_config_file.as_ref().map(path))),
             ("wal.sync", name(self.wal_sync.to_possible_value())),
-            ("query.lookback-delta", self.lookback_delta.to_string()),
-            ("query.timeout", duration(self.query_timeout)),
-            ("query.max-concurrency", self.query_max_concurrency.to_string()),
-            ("query.max-samples", self.query_max_samples.to_string()),
-            ("enable-feature", self.enable_feature.join(",")),
             ("log.level", name(self.log_level.to_possible_value())),
             ("log.format", name(self.log_format.to_possible_value())),
         ];
-        flags.into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect()
+        flags.into_iter().chain(self.query.as_pairs()).map(|(flag, value)| (flag.to_owned(), value)).collect()
     }
 }
 
@@ -201,14 +163,14 @@ mod tests {
     fn the_flags_are_well_formed_and_have_prometheus_defaults() {
         let line = CommandLine::try_parse_from(["narthex", "all"]).unwrap();
         let Command::All(all) = line.command else { panic!("all was asked for") };
-        assert_eq!(all.lookback_delta, DurationMs::mins(5));
+        assert_eq!(all.query.lookback_delta, DurationMs::mins(5));
         assert_eq!(all.storage_path, PathBuf::from("data/"));
         assert_eq!(all.wal_sync, WalSync::Commit);
         let other = ["narthex", "all", "--storage.tsdb.path=x", "--web.listen-address=:1", "--enable-feature=a,b"];
         let Command::All(all) = CommandLine::try_parse_from(other).unwrap().command else {
             panic!("all was asked for")
         };
-        assert_eq!((all.storage_path, all.enable_feature.len()), (PathBuf::from("x"), 2));
+        assert_eq!((all.storage_path, all.query.enable_feature.len()), (PathBuf::from("x"), 2));
         assert!(CommandLine::try_parse_from(["narthex", "all", "--query.timeout=soon"]).is_err());
     }
 }

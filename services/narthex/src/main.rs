@@ -4,6 +4,7 @@ use clap::Parser;
 
 mod all;
 mod configuration;
+mod configured;
 mod control_plane;
 mod data_dir;
 mod distributor;
@@ -11,15 +12,19 @@ mod flags;
 mod front;
 mod grpc_tls;
 mod ingester;
+mod lifecycle;
 mod local_members;
 mod log;
 mod node;
 mod node_flags;
 mod process_metrics;
 mod querier;
+mod query_flags;
 mod ruler;
 mod scraper;
+mod seat;
 mod state;
+mod storage_parts;
 mod store;
 mod writer_metrics;
 

@@ -19,7 +19,7 @@ use membership::{Caller, Follower, Identity, MapFile, MapService, MapSource, Pre
 use proto::{ClientTls, Dialer};
 use server::{Metrics, Server, Web, clock};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tonic::service::{Routes, RoutesBuilder};
 use tracing::{error, info, warn};
 use wire::{Connections, Own};
@@ -50,7 +50,6 @@ pub(crate) struct Kind {
 }
 
 /// A node that listens and follows the map, and has not joined yet.
-#[allow(dead_code, reason = "for the roles, which are being built")]
 pub(crate) struct Node {
     pub(crate) flags: NodeFlags,
     /// Cluster, name and incarnation.
@@ -63,12 +62,14 @@ pub(crate) struct Node {
     pub(crate) reporter: Reporter,
     /// What `/metrics` shows.
     pub(crate) metrics: Metrics,
+    /// Told to stop the node as a signal would.
+    pub(crate) quit: Arc<Notify>,
     /// True once the node is to stop. Loops of a role end then, unless `wind_down` needs them.
     pub(crate) stopped: watch::Receiver<bool>,
 }
 
-/// Why a role cannot do its job, a line for each reason; empty where it can.
-pub(crate) type Hindrances = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Lines of the page about readiness.
+pub(crate) type Remarks = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// A step of stopping. Nothing of it happens before it is awaited.
 pub(crate) type Step = BoxFuture<'static, anyhow::Result<()>>;
 
@@ -78,7 +79,10 @@ pub(crate) struct Serving {
     pub(crate) router: Router,
     /// gRPC, besides the map.
     pub(crate) services: RoutesBuilder,
-    pub(crate) hindrances: Hindrances,
+    /// Why the role cannot do its job, a line for each reason; empty where it can.
+    pub(crate) hindrances: Remarks,
+    /// What else is to be known of it.
+    pub(crate) remarks: Remarks,
     /// After the node has left the map, while it still serves: a scraper goes on until others have taken over.
     pub(crate) wind_down: Step,
     /// When nobody is served any more.
@@ -87,12 +91,12 @@ pub(crate) struct Serving {
 
 impl Serving {
     /// Nothing besides what every node serves.
-    #[allow(dead_code, reason = "for the roles, which are being built")]
-    pub(crate) fn nothing() -> Serving {
+        pub(crate) fn nothing() -> Serving {
         Serving {
             router: Router::new(),
             services: Routes::builder(),
             hindrances: Arc::new(Vec::new),
+            remarks: Arc::new(Vec::new),
             wind_down: Box::pin(async { Ok(()) }),
             stop: Box::pin(async { Ok(()) }),
         }
@@ -156,6 +160,7 @@ async fn run_until(
         connections: Connections::new(name, dialer, held.map(), wire::Limits::default()),
         reporter: Reporter::new(identity.clone(), caller.clone()),
         metrics: Metrics::default(),
+        quit: Arc::default(),
         stopped: stopped.clone(),
         flags,
     };
@@ -165,7 +170,7 @@ async fn run_until(
         serving = serve_role(&node) => serving?,
         told = &mut told => return told,
     };
-    let Serving { router, mut services, hindrances, wind_down, stop: stop_role } = serving;
+    let Serving { router, mut services, hindrances, remarks, wind_down, stop: stop_role } = serving;
 
     services.add_service(MapService::server(&node.own.cluster, held.clone(), listening_stopped.clone()));
     let grpc = tokio::spawn(grpc.serve(services.routes().into_axum_router(), listening_stopped));
@@ -177,6 +182,7 @@ async fn run_until(
         standing: presence.standing(),
         metrics: node.metrics.clone(),
         hindrances,
+        remarks,
         stopped,
     };
     front.open(pages.router().fallback_service(router));
@@ -184,6 +190,7 @@ async fn run_until(
     let refused = tokio::select! {
         // Cancel-safe because both only wait.
         told = told => told.map(|()| None)?,
+        () = node.quit.notified() => None,
         reason = refused_for_good(presence.standing()) => Some(reason),
     };
     info!("stopping");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use cluster::{Address, NodeId, Zone};
+use model::DurationMs;
 
 use crate::flags::{LogFormat, LogLevel, duration};
 
@@ -65,6 +66,26 @@ pub(crate) struct NodeFlags {
 }
 
 impl NodeFlags {
+    /// As `/api/v1/status/flags` shows them.
+    pub(crate) fn as_pairs(&self) -> Vec<(&'static str, String)> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+        let read_timeout = DurationMs(i64::try_from(self.read_timeout.as_millis()).unwrap_or(i64::MAX));
+        vec![
+            ("web.listen-address", self.listen_address.clone()),
+            ("web.config.file", path(&self.web_config_file)),
+            ("web.read-timeout", read_timeout.to_string()),
+            ("web.max-connections", self.max_connections.to_string()),
+            ("grpc.listen-address", self.grpc_listen_address.clone().unwrap_or_default()),
+            ("grpc.advertise-address", self.grpc_advertise_address.clone().unwrap_or_default()),
+            ("grpc.insecure", self.grpc_insecure.to_string()),
+            ("grpc.config.file", path(&self.grpc_config_file)),
+            ("cluster.control-plane", self.control_plane.join(",")),
+            ("cluster.name", self.cluster_name.clone()),
+            ("cluster.node-id", self.node_id.to_string()),
+            ("cluster.zone", self.zone.to_string()),
+        ]
+    }
+
     /// Where to listen for other nodes, and where they reach that.
     pub(crate) fn grpc_addresses(&self) -> anyhow::Result<(String, Address)> {
         let guarded = self.grpc_config_file.is_some() || self.grpc_insecure;

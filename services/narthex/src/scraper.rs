@@ -1,21 +1,33 @@
 //! `narthex scraper`: discovers targets and scrapes its share of them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::bail;
+use ::scraper::{Limits, Scraper as Service, Sharing};
+use anyhow::Context;
 use clap::Args;
 use cluster::Role;
+use tonic::service::Routes;
+use tracing::warn;
+use wire::ScraperService;
 
+use crate::all::{scrape_threads, scraper_outside};
+use crate::configured::{Configured, Source, Users};
+use crate::distributor::{placed, writer};
+use crate::lifecycle;
 use crate::node::{self, Kind, Node, Serving};
 use crate::node_flags::NodeFlags;
 
+/// A scraper joins when it knows its targets; what is discovered later than this is scraped from then on.
+const DISCOVERY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Flags of `narthex scraper`.
 #[derive(Args, Debug, Clone)]
-#[allow(dead_code, reason = "`serve_role` will read them")]
 pub(crate) struct Scraper {
     #[command(flatten)]
     pub(crate) node: NodeFlags,
-    /// Configuration in the format of prometheus.yml.
+    /// Configuration in the format of prometheus.yml; the same for all scrapers.
     #[arg(long = "config.file", value_name = "FILE", default_value = "prometheus.yml")]
     pub(crate) config_file: PathBuf,
     /// Allow POST /-/reload and /-/quit.
@@ -29,9 +41,29 @@ pub(crate) fn run(flags: Scraper) -> anyhow::Result<()> {
     node::block_on(node::run(kind, flags.node.clone(), async |node| serve_role(node, &flags).await))
 }
 
-/// TO BE WIRED: the scraper with its share of the map over a writer with `node.connections`, `wire::ScraperService`,
-/// and as `wind_down` the time until others have taken over. Until then the sub-command is hidden, and this is where
-/// it ends, before the node has joined.
-async fn serve_role(_node: &Node, _flags: &Scraper) -> anyhow::Result<Serving> {
-    bail!("narthex scraper: not built yet")
+async fn serve_role(node: &Node, flags: &Scraper) -> anyhow::Result<Serving> {
+    let configured = Configured::load(Source { file: flags.config_file.clone(), retention: None }, &node.metrics)?;
+    let writer = writer(node, &configured);
+    let limits = Limits { threads: scrape_threads(), ..Limits::default() };
+    let sharing = Sharing { me: node.own.replica.node.clone(), map: node.map.clone() };
+    let scraper = Service::of_cluster(writer.clone(), scraper_outside(), limits, &node.metrics, sharing);
+    let scraper = Arc::new(scraper.context("start the scraper")?);
+    configured.start(Users { writer: Some(writer), scraper: Some(scraper.clone()) }).await?;
+    if tokio::time::timeout(DISCOVERY_PATIENCE, scraper.discovered()).await.is_err() {
+        warn!("discovery of some jobs takes long; their targets come later");
+    }
+    drop(tokio::spawn(configured.clone().reload_on_hangup(node.stopped.clone())));
+    let mut services = Routes::builder();
+    services.add_service(ScraperService::server(node.own.clone(), scraper.clone()));
+    Ok(Serving {
+        router: lifecycle::router(configured, node.quit.clone(), flags.enable_lifecycle),
+        services,
+        hindrances: placed(node.map.clone()),
+        // The others need until they know, and an interval more.
+        wind_down: Box::pin(async move {
+            scraper.leave().await;
+            Ok(())
+        }),
+        ..Serving::nothing()
+    })
 }

@@ -1,17 +1,21 @@
 //! `narthex store`: serves blocks out of the bucket.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::bail;
+use ::store::{BlockStore, Config, Limits, Metrics};
+use anyhow::Context;
 use clap::Args;
 use cluster::Role;
+use tonic::service::Routes;
+use wire::StoreService;
 
 use crate::node::{self, Kind, Node, Serving};
 use crate::node_flags::NodeFlags;
+use crate::storage_parts;
 
 /// Flags of `narthex store`.
 #[derive(Args, Debug, Clone)]
-#[allow(dead_code, reason = "`serve_role` will read them")]
 pub(crate) struct Store {
     #[command(flatten)]
     pub(crate) node: NodeFlags,
@@ -26,8 +30,36 @@ pub(crate) fn run(flags: Store) -> anyhow::Result<()> {
     node::block_on(node::run(kind, flags.node.clone(), async |node| serve_role(node, &flags).await))
 }
 
-/// TO BE WIRED: the blocks, `wire::StoreService`. Until then the sub-command is hidden, and this is where it ends,
-/// before the node has joined.
-async fn serve_role(_node: &Node, _flags: &Store) -> anyhow::Result<Serving> {
-    bail!("narthex store: not built yet")
+async fn serve_role(node: &Node, flags: &Store) -> anyhow::Result<Serving> {
+    let bucket = storage_parts::open_bucket(Some(&flags.objstore_config_file), &flags.node.storage_path)?;
+    let metrics = Metrics::default();
+    node.metrics.register(|registry| metrics.register(registry));
+    let map = node.map.clone();
+    let config = Config {
+        bucket,
+        folder: flags.node.storage_path.join("headers"),
+        cluster: Arc::new(move || map.borrow().cluster().map(|cluster| format!("{:032x}", cluster.0))),
+        limits: Limits::default(),
+        metrics,
+    };
+    let store = BlockStore::new(config).context("start the store")?;
+    let (listing, mut stopped) = (store.clone(), node.stopped.clone());
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            // Cancel-safe because a listing that is given up leaves the one before.
+            () = listing.run() => {}
+            () = storage_parts::stopped(&mut stopped) => {}
+        }
+    });
+    let mut services = Routes::builder();
+    services.add_service(StoreService::server(node.own.clone(), Arc::new(store.clone())));
+    Ok(Serving {
+        services,
+        hindrances: Arc::new(move || match store.age() {
+            Some(_) => Vec::new(),
+            None => vec!["the bucket was not listed yet".to_owned()],
+        }),
+        stop: Box::pin(async move { Ok(task.await?) }),
+        ..Serving::nothing()
+    })
 }

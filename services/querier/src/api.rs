@@ -186,7 +186,7 @@ impl Api {
             .route("/api/v1/targets/metadata", self.get(waits!(targets::target_metadata)))
             .route("/api/v1/targets/relabel_steps", self.get(waits!(targets::relabel_steps)))
             .route("/api/v1/scrape_pools", self.get(waits!(targets::scrape_pools)))
-            .route("/api/v1/metadata", self.get(at_once!(|api, form| targets::metadata(api, form))))
+            .route("/api/v1/metadata", self.get(waits!(targets::metadata)))
             .route("/api/v1/status/config", self.get(at_once!(|api, _form| status::config(api))))
             .route("/api/v1/status/flags", self.get(at_once!(|api, _form| status::flags(api))))
             .route("/api/v1/status/runtimeinfo", self.get(at_once!(|api, _form| status::runtime_info(api))))

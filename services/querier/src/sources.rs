@@ -38,7 +38,7 @@ pub trait TargetSource: Send + Sync + 'static {
 /// Knows types, helps and units by metric family.
 pub trait MetadataSource: Send + Sync + 'static {
     /// Of all families, or of `family` alone.
-    fn metadata(&self, tenant: &TenantId, family: Option<&str>) -> BTreeMap<String, Vec<Metadata>>;
+    fn metadata(&self, tenant: &TenantId, family: Option<&str>) -> BoxFuture<'_, BTreeMap<String, Vec<Metadata>>>;
 }
 
 /// Exemplars of one series.

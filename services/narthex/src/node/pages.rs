@@ -14,7 +14,7 @@ use serde_json::json;
 use server::Metrics;
 use tokio::sync::watch;
 
-use super::Hindrances;
+use super::Remarks;
 
 /// What the pages are made of.
 pub(super) struct Pages {
@@ -22,7 +22,8 @@ pub(super) struct Pages {
     pub(super) held: Arc<HeldMap>,
     pub(super) standing: watch::Receiver<Standing>,
     pub(super) metrics: Metrics,
-    pub(super) hindrances: Hindrances,
+    pub(super) hindrances: Remarks,
+    pub(super) remarks: Remarks,
     pub(super) stopped: watch::Receiver<bool>,
 }
 
@@ -69,7 +70,7 @@ async fn ready(State(pages): State<Arc<Pages>>) -> Response {
     let map = pages.held.map().borrow().clone();
     let short = shortcomings(&map);
     let mut text = format!("Narthex {} is {word}.\n", pages.role.as_str());
-    let lines = hindrances.into_iter().chain(short.iter().map(ToString::to_string));
+    let lines = hindrances.into_iter().chain((pages.remarks)()).chain(short.iter().map(ToString::to_string));
     for line in Promise::of(&map).map(|promise| promise.to_string()).into_iter().chain(lines) {
         writeln!(text, "{line}").expect("a String takes every write");
     }

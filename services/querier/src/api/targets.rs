@@ -158,13 +158,13 @@ fn put_metadata(out: &mut Vec<u8>, metadata: &Metadata) {
 }
 
 /// `metadata`
-pub(crate) fn metadata(api: &Api, form: &Form) -> ApiResult {
+pub(crate) async fn metadata(api: Arc<Api>, form: Form) -> ApiResult {
     let limit = params::number(form, "limit", "limit must be a number")?;
     let per_family = params::number(form, "limit_per_metric", "limit_per_metric must be a number")?;
     let family = text(form.get("metric"));
     let named = (!family.is_empty()).then_some(family.as_str());
     let Some(source) = &api.sources.metadata else { return Err(ApiError::missing("metadata in this role")) };
-    let found: BTreeMap<String, Vec<Metadata>> = source.metadata(&TenantId::anonymous(), named);
+    let found: BTreeMap<String, Vec<Metadata>> = source.metadata(&TenantId::anonymous(), named).await;
     let bound = |n: Option<i64>| n.and_then(|n| usize::try_from(n).ok());
     let families_max = bound(limit).unwrap_or(usize::MAX);
     let per_family_max = bound(per_family).filter(|n| *n > 0).unwrap_or(usize::MAX);

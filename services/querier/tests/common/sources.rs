@@ -54,12 +54,12 @@ fn ready<T: Send + 'static>(value: T) -> BoxFuture<'static, Told<T>> {
 }
 
 impl MetadataSource for Process {
-    fn metadata(&self, _tenant: &TenantId, family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
+    fn metadata(&self, _tenant: &TenantId, family: Option<&str>) -> BoxFuture<'_, BTreeMap<String, Vec<Metadata>>> {
         let mut families: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
         for m in self.metadata_of(family) {
             families.entry(m.family).or_default().push(m.metadata);
         }
-        families
+        Box::pin(std::future::ready(families))
     }
 }
 
