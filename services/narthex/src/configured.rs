@@ -186,7 +186,7 @@ impl Configured {
                     // Said and counted inside.
                     drop(self.reload().await);
                 }
-                _ = stopped.wait_for(|stopped| *stopped) => return,
+                () = crate::storage_parts::stopped(&mut stopped) => return,
             }
         }
     }

@@ -61,6 +61,10 @@ pub(crate) fn placed(map: watch::Receiver<Arc<ClusterMap>>) -> Remarks {
         let map = map.borrow();
         let unplaced = map.unplaced().count();
         let waits = map.cluster().is_some() && (unplaced > 0 || map.groups().is_empty());
-        if waits { vec![format!("{unplaced} partitions are not placed yet: writes to them are refused")] } else { Vec::new() }
+        if waits {
+            vec![format!("{unplaced} partitions are not placed yet: writes to them are refused")]
+        } else {
+            Vec::new()
+        }
     })
 }

@@ -8,6 +8,8 @@ use bucket::Bucket;
 use clap::Args;
 use cluster::{ClusterMap, Replica, Role};
 use ingester::{Closer, Ingester as Engine, OpenError, PullLimits};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use model::DurationMs;
 use peer::Members;
 use server::{Metrics, clock};
@@ -18,7 +20,7 @@ use wire::{Connections, IngesterService};
 
 use crate::configured::{Configured, Source, Users};
 use crate::flags::WalSync;
-use crate::node::{self, Kind, Node, Remarks, Serving};
+use crate::node::{self, Kind, Node, Serving};
 use crate::node_flags::NodeFlags;
 use crate::seat::{Seat, entry_of};
 use crate::storage_parts::{self, Place, SNAPSHOT_INTERVAL, stopped};
@@ -70,22 +72,19 @@ async fn serve_role(node: &Node, flags: &Ingester) -> anyhow::Result<Serving> {
     };
     // A member that comes back replays its log before it says that it is there.
     let known = entry_of(&node.map.borrow(), &node.own.replica).is_some();
-    let background = if known { Some(membership.sit_down().await?) } else { None };
-    let waiting = background.is_none();
+    let membership: BoxFuture<'static, anyhow::Result<()>> = if known {
+        membership.sit_down().await?.run().boxed()
+    } else {
+        info!("this ingester is a member of no group yet");
+        membership.wait_and_run().boxed()
+    };
     let quit = node.quit.clone();
     let task = tokio::spawn(async move {
-        let done = match background {
-            Some(background) => background.run().await,
-            None => membership.wait_and_run().await,
-        };
-        if let Err(e) = done {
+        if let Err(e) = membership.await {
             error!(error = format!("{e:#}"), "the ingester cannot be a member");
             quit.notify_one();
         }
     });
-    if waiting {
-        info!("this ingester is a member of no group yet");
-    }
     configured.start(Users::default()).await?;
     drop(tokio::spawn(configured.clone().reload_on_hangup(node.stopped.clone())));
     let mut services = Routes::builder();
@@ -114,7 +113,7 @@ fn hindrances(seat: &Seat) -> Vec<String> {
     if let Some(why) = ingester.status().log_failure {
         found.push(format!("the log takes no samples: {why}"));
     }
-    for (peer, status) in ingester.peers() {
+    for (peer, status) in ingester.status().peers {
         if status.pulled.is_none() && status.failure.is_none() {
             found.push(format!("nothing was pulled from {} yet", peer.node));
         }
@@ -130,7 +129,7 @@ fn remarks(seat: &Seat) -> Vec<String> {
     if !entry.newest().all_filled() {
         found.push(format!("group {}: a member is not filled yet", entry.id()));
     }
-    for (peer, status) in ingester.peers() {
+    for (peer, status) in ingester.status().peers {
         let node = &peer.node;
         if let Some(failure) = &status.failure {
             found.push(format!("group {}: pulling from {node}: {failure}", entry.id()));

@@ -91,7 +91,7 @@ pub(crate) struct Serving {
 
 impl Serving {
     /// Nothing besides what every node serves.
-        pub(crate) fn nothing() -> Serving {
+    pub(crate) fn nothing() -> Serving {
         Serving {
             router: Router::new(),
             services: Routes::builder(),

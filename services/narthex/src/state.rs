@@ -87,7 +87,8 @@ impl StatusSource for State {
             task_count: tokio::runtime::Handle::try_current().map_or(0, |h| h.metrics().num_alive_tasks() as u64),
             threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
             memory_limit_bytes: i64::MAX,
-            storage_retention: configuration::retention(&self.configured.config()).map_or(String::new(), |r| r.to_string()),
+            storage_retention: configuration::retention(&self.configured.config())
+                .map_or(String::new(), |r| r.to_string()),
         }
     }
 

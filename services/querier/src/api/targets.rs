@@ -158,7 +158,7 @@ fn put_metadata(out: &mut Vec<u8>, metadata: &Metadata) {
 }
 
 /// `metadata`
-pub(crate) async fn metadata(api: Arc<Api>, form: Form) -> ApiResult {
+pub(crate) async fn metadata(api: &Api, form: &Form) -> ApiResult {
     let limit = params::number(form, "limit", "limit must be a number")?;
     let per_family = params::number(form, "limit_per_metric", "limit_per_metric must be a number")?;
     let family = text(form.get("metric"));
