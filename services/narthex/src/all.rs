@@ -9,7 +9,7 @@ use bucket::{Blocks, Bucket};
 use cluster::ClusterMap;
 use distributor::Distributor;
 use httpclient::EnvironmentProxy;
-use ingester::{Closer, Identity, Ingester, Sync};
+use ingester::{Closer, Ingester, NoMembers, Sync};
 use model::DurationMs;
 use model::TenantId;
 use promql::{engine, features};
@@ -22,7 +22,6 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 use writer::Writer;
 
-use crate::data_dir::DataDir;
 use crate::flags::{All, WalSync};
 use crate::front::Front;
 use crate::state::{Running, State};
@@ -78,7 +77,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
 
     front.open(api.router().merge(distributor.router()));
     let snapshots = tokio::spawn(ingester.clone().snapshot_loop(SNAPSHOT_INTERVAL, stopped.clone()));
-    let closer = closer(flags, &ingester, bucket, &blocks, &data, &control_plane.map().borrow())?;
+    let closer = closer(flags, &ingester, bucket, &blocks, &control_plane.map().borrow())?;
     let maintenance = tokio::spawn(maintain(closer, state.clone(), blocks, window, stopped.clone()));
     state.start().await?;
     state.set_ready();
@@ -195,19 +194,11 @@ fn closer(
     ingester: &Arc<Ingester>,
     bucket: Bucket,
     blocks: &Arc<Blocks>,
-    data: &DataDir,
     map: &ClusterMap,
 ) -> anyhow::Result<Closer> {
     let cluster = map.cluster().context("the cluster map has no cluster id")?;
-    let group = map.groups().first().context("the cluster map has no group")?;
-    let identity = Identity {
-        cluster: format!("{:032x}", cluster.0),
-        group: group.id().0,
-        generation: group.newest().number.0,
-        incarnation: format!("{:016x}", data.incarnation.0),
-    };
     let scratch = flags.storage_path.join("cut");
-    Ok(Closer::new(ingester.clone(), bucket, blocks.clone(), scratch, identity))
+    Ok(Closer::new(ingester.clone(), Arc::new(NoMembers), bucket, blocks.clone(), scratch, cluster))
 }
 
 fn evaluator(flags: &All, ingester: &Arc<Ingester>, blocks: &Arc<Blocks>) -> anyhow::Result<Evaluator> {
@@ -279,9 +270,8 @@ async fn maintain(
     loop {
         let config = state.config();
         let now = clock::now();
-        let window = configuration::window(&config);
-        configured.store(window.0, Ordering::Relaxed);
-        if let Err(e) = closer.run(now, window).await {
+        configured.store(configuration::window(&config).0, Ordering::Relaxed);
+        if let Err(e) = closer.run().await {
             error!(error = format!("{:#}", anyhow::Error::from(e)), "close range failed");
         }
         if let Err(e) = blocks.refresh().await {

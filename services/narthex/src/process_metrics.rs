@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ingester::Ingester;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use server::{Metrics, ProcessStats};
@@ -44,6 +45,25 @@ impl Collector for Process {
         gauge("narthex_ingester_in_flight_bytes", "Bytes of batches that are not acknowledged yet", in_flight)?;
         let failing = u64::from(status.log_failure.is_some());
         gauge("narthex_ingester_log_failing", "1 while the log takes no samples", failing)?;
+        gauge("narthex_ingester_log_bytes", "Bytes of the log's files", status.log_bytes)?;
+        let help = "Positions of a peer's log that are not durably held here, by its last list";
+        let name = "narthex_ingester_peer_behind_positions";
+        let mut behind = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let help = "When a pull from a peer last came to its end";
+        for (peer, positions) in status.peers.iter().filter_map(|(peer, s)| Some((peer, s.behind?))) {
+            let metric = ConstGauge::new(i64::try_from(positions).unwrap_or(i64::MAX));
+            metric.encode(behind.encode_family(&[("replica", peer.to_string())])?)?;
+        }
+        let name = "narthex_ingester_peer_pulled_timestamp_seconds";
+        let mut pulled = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (peer, at) in status.peers.iter().filter_map(|(peer, s)| Some((peer, s.pulled?))) {
+            let metric = ConstGauge::new(at.0.div_euclid(1000));
+            metric.encode(pulled.encode_family(&[("replica", peer.to_string())])?)?;
+        }
+        let conflicts = ConstCounter::new(status.conflicts);
+        let help = "Batches refused because they define an id under which other labels are held";
+        let name = "narthex_ingester_conflicting_batches";
+        conflicts.encode(encoder.encode_descriptor(name, help, None, conflicts.metric_type())?)?;
         let cpu = ConstCounter::new(stats.cpu_seconds);
         let help = "Processor time used by user and system";
         cpu.encode(encoder.encode_descriptor("process_cpu_seconds", help, None, cpu.metric_type())?)?;
