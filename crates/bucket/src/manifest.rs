@@ -15,10 +15,13 @@ pub struct Manifest {
     pub start: i64,
     /// First instant after the range, in ms.
     pub end: i64,
-    /// Incarnations of the replicas that sealed, with their positions then.
+    /// Replicas that sealed, as node and incarnation, with their positions then.
     pub sealed: Vec<(String, u64)>,
     /// All blocks of the range; none: there was no data.
     pub blocks: Vec<ManifestBlock>,
+    /// Tenants whose data could not be cut.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<String>,
 }
 
 impl Manifest {

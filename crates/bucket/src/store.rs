@@ -100,9 +100,8 @@ impl Bucket {
         Ok(Bucket { store, reads: Reads::Store(RemoteReads::new(reads, Handle::current())), part_bytes })
     }
 
-    /// A bucket in any store, as if it were far away.
-    #[cfg(test)]
-    pub(crate) fn of_store(store: Arc<dyn ObjectStore>) -> Bucket {
+    /// A bucket in any store, as if it were far away. To be called within a runtime, which then carries the requests.
+    pub fn of_store(store: Arc<dyn ObjectStore>) -> Bucket {
         let reads = RemoteReads::new(store.clone(), Handle::current());
         Bucket { store, reads: Reads::Store(reads), part_bytes: PART_BYTES }
     }

@@ -183,6 +183,7 @@ fn manifest(start: i64, blocks: &[Ulid]) -> Manifest {
         end: start + HOURS_2,
         sealed: vec![("i".to_owned(), 7)],
         blocks: blocks.iter().map(block).collect(),
+        holes: Vec::new(),
     }
 }
 

@@ -180,7 +180,7 @@ impl Head {
     pub fn stretches_from(&self, from: TimestampMs, length: DurationMs) -> BTreeSet<TimestampMs> {
         let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
         let mut starts = BTreeSet::new();
-        let align = |t: i64| t.div_euclid(length.0) * length.0;
+        let align = |t: i64| t.div_euclid(length.0).saturating_mul(length.0);
         for partition in tenants.iter().flat_map(|t| &t.partitions) {
             for s in partition.lock().series() {
                 for (mint, maxt) in spans(s).filter(|(_, maxt)| *maxt >= from.0) {

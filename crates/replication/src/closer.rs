@@ -119,6 +119,31 @@ impl Closer {
         Closer { rules, identity, phase: Phase::Idle, attempt: 0, since, uploaded: BTreeSet::new(), foreign: None }
     }
 
+    /// How far back samples are taken may change.
+    pub fn set_window(&mut self, window: DurationMs) {
+        self.identity.window = window;
+    }
+
+    /// Start of the range that is being closed.
+    pub fn range(&self) -> Option<TimestampMs> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Looking { start }
+            | Phase::Sealing { start, .. }
+            | Phase::Pulling { start, .. }
+            | Phase::Cutting { start, .. } => Some(*start),
+            Phase::Creating { manifest } | Phase::Checking { manifest } => Some(manifest.start),
+        }
+    }
+
+    /// What was asked did not come to be, and that is known: the range is begun again without waiting for the time-out.
+    /// Creating goes on, since it never is known.
+    pub fn failed(&mut self) {
+        if !matches!(self.phase, Phase::Creating { .. }) {
+            self.phase = Phase::Idle;
+        }
+    }
+
     /// Why it stands still, if it does.
     pub fn foreign(&self) -> Option<&Foreign> {
         self.foreign.as_ref()

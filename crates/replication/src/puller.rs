@@ -41,6 +41,15 @@ pub enum PullRequest {
     Snapshot,
 }
 
+/// What a peer has of the bodies that were asked for.
+#[derive(Clone, Debug)]
+pub struct Bodies<P> {
+    /// The batches of the first of the positions: as many as the peer found room for, one at least.
+    pub batches: Vec<P>,
+    /// Batches of definitions only, each of a name of its own; they are logged before.
+    pub definitions: Vec<P>,
+}
+
 /// What comes of an answer.
 #[derive(Debug)]
 pub struct Step<P> {
@@ -161,35 +170,43 @@ impl Puller {
         Step { request: Some((next, PullRequest::Fetch { positions, define: Vec::new() })), ..Step::nothing() }
     }
 
-    /// The bodies asked for, or `None` where one is gone at the peer. `unknown`: the series in them that have no definition,
-    /// neither here nor with them, leaving out samples that this replica discards.
+    /// The bodies asked for, or `None` where the first is gone at the peer. `unknown`: the series in them that have no
+    /// definition, neither here nor with them, leaving out samples that this replica discards.
+    ///
+    /// Bodies of some of the positions are taken; the cover then ends before the first that is missing, and the next list
+    /// begins there. Where definitions are still missing after they were asked for, those that came are logged: they will
+    /// not have to come again.
     pub fn fetched<P: Payload>(
         &mut self,
         replica: &mut Replica<P>,
         peer: &ReplicaId,
         id: u64,
-        batches: Option<Vec<P>>,
+        bodies: Option<Bodies<P>>,
         unknown: Vec<SeriesId>,
     ) -> Step<P> {
         let next = self.fresh();
         let Some(pull) = self.pulls.get_mut(peer).filter(|pull| pull.id == id) else { return Step::nothing() };
         let Phase::Fetching { positions, to, defining } = &mut pull.phase else { return Step::nothing() };
-        let Some(batches) = batches.filter(|batches| batches.len() == positions.len()) else {
+        let there = |bodies: &Bodies<P>| (1..=positions.len()).contains(&bodies.batches.len());
+        let Some(Bodies { batches, mut definitions }) = bodies.filter(there) else {
             // Truncated meanwhile: the next list will say so.
             pull.phase = Phase::Idle;
             return Step::nothing();
         };
+        let to = positions.get(batches.len()).map_or(*to, |missing| missing - 1);
         if unknown.is_empty() {
-            let effects = replica.pulled(peer, batches, *to);
+            definitions.extend(batches);
+            let effects = replica.pulled(peer, definitions, to);
             pull.phase = Phase::Idle;
             return Step { effects, ..Step::nothing() };
         }
         if *defining {
             pull.phase = Phase::Idle;
-            return Step::nothing();
+            return Step { effects: replica.pulled(peer, definitions, 0), ..Step::nothing() };
         }
-        let positions = std::mem::take(positions);
-        pull.phase = Phase::Fetching { positions: positions.clone(), to: *to, defining: true };
+        let mut positions = std::mem::take(positions);
+        positions.truncate(batches.len());
+        pull.phase = Phase::Fetching { positions: positions.clone(), to, defining: true };
         pull.id = next;
         Step { request: Some((next, PullRequest::Fetch { positions, define: unknown })), ..Step::nothing() }
     }

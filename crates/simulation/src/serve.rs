@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::TimestampMs;
 use replication::closer::{self, Ask};
-use replication::puller::{PullRequest, Puller};
+use replication::puller::{Bodies, PullRequest, Puller};
 use replication::replica::{Effects, PushReply, ReadReply, Reply, Token};
 use replication::{Payload, Position, Record, Rule};
 
@@ -14,6 +14,9 @@ use crate::message::{Asked, Envelope, Message, SnapshotFor, To};
 use crate::node::{Logged, apply};
 use crate::store::{Block, Samples, StoreAsk, StoreReply};
 use crate::world::{Tag, World};
+
+/// Batches of one answer.
+const FETCHED_MAX: usize = 7;
 
 impl World {
     /// A request to a replica.
@@ -76,7 +79,8 @@ impl World {
         let Some(process) = &node.process else { return };
         let synced = process.replica.synced_position();
         let mut batches = Some(Vec::new());
-        for position in positions {
+        // As many as find room in an answer.
+        for position in positions.iter().take(FETCHED_MAX) {
             let logged = node.disk.log.iter().find(|l| l.position == *position && l.position <= synced);
             match (logged.map(|l| &l.record), &mut batches) {
                 (Some(Record::Batch(batch)), Some(batches)) => {
@@ -193,7 +197,8 @@ impl World {
                     .fold(0, |bits, batch| bits | bits_of(&batch.unknown(known, |at| !state.discards(at))));
                 let unknown = crate::data::ids_of(unknown);
                 self.counted.pulled += batches.as_ref().map_or(0, |batches| batches.len() as u64);
-                let step = process.puller.fetched(&mut process.replica, &from, id, batches, unknown);
+                let bodies = batches.map(|batches| Bodies { batches, definitions: Vec::new() });
+                let step = process.puller.fetched(&mut process.replica, &from, id, bodies, unknown);
                 (from, step)
             }
             Message::Snapshot { id, from, reply } => match reply {

@@ -11,9 +11,11 @@
 
 #[doc(hidden)]
 pub mod fuzzing;
+mod lookup;
 mod read;
 mod write;
 
+pub use lookup::Lookup;
 pub use read::{Event, Reader};
 pub use write::Log;
 

@@ -1,59 +1,45 @@
-//! Closing ranges: seal, cut, upload, manifest, and later free (`ARCHITECTURE.md`, "Closing a range"). A group of one has nobody
-//! to ask, so its seal is its own word and it pulls from nobody.
+//! Closing ranges (`ARCHITECTURE.md`, "Closing a range"): carries out what `replication::closer` asks for, against the bucket and
+//! the other members. A group of one is its own quorum and pulls from nobody; otherwise it goes the same way.
 //!
-//! Each step may be the last before a crash. What is found done is not done again: a manifest that is there decides; blocks of
-//! ours that no manifest lists are left-overs of an attempt and go.
+//! Each step may be the last before a crash; whoever comes next begins again, and a manifest that is there decides. Blocks of ours
+//! that it does not list are left-overs of an attempt and go, once it was read: a manifest that lists them may have been on its
+//! way until then.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use bucket::{Blocks, Bucket, Created, Manifest, ManifestBlock};
-use cluster::ClusterId;
-use model::{DurationMs, TenantId, TimeRange, TimestampMs};
-use replication::range::{RANGE, SLACK};
-use replication::replica::SealReply;
-use replication::{Rules, closer};
-use tracing::{info, warn};
+use bucket::{Blocks, Bucket, Created, Manifest as Stored, ManifestBlock};
+use cluster::{ClusterId, GenerationNumber, GroupId, Incarnation, NodeId, Replica as ReplicaId};
+use model::{TenantId, TimeRange, TimestampMs};
+use peer::Members;
+use replication::closer::{self, Ask};
+use replication::manifest::{BlockName, Manifest};
+use replication::range::end_of;
+use replication::replica::{Effects, SealReply};
+use replication::{Entry, Rules};
+use storage::chain;
+use tokio::sync::Mutex;
+use tracing::{debug, error, info, warn};
 use ulid::Ulid;
 
 use crate::Ingester;
 use crate::cut::{Cut, CutError};
-use crate::ingester::LogFailed;
+use crate::group::Core;
+use crate::ingester::{LogFailed, no_answer};
 
-/// Who closes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The cluster, 32 hexadecimal digits.
-    pub cluster: String,
-    /// The group.
-    pub group: u32,
-    /// Its generation.
-    pub generation: u64,
-    /// The replica.
-    pub incarnation: String,
-}
+/// How long another member may take over a seal.
+const SEAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Step = closer::Step<Arc<batch::Batch>>;
 
 /// Why a range was not closed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
-    /// The log does not take the seal.
+    /// The log does not take the change.
     #[error("log a change")]
     Log(#[from] LogFailed),
-    /// The replica does not consent to the seal: there is a later generation, or the clock went back.
-    #[error("the seal of {start} is refused")]
-    Seal {
-        /// Start of the range.
-        start: TimestampMs,
-    },
-    /// The block was not cut.
-    #[error("cut block of tenant {tenant}")]
-    Cut {
-        /// Whose.
-        tenant: TenantId,
-        /// Why.
-        #[source]
-        source: CutError,
-    },
     /// The bucket said no.
     #[error("use bucket")]
     Bucket(#[from] bucket::Error),
@@ -72,173 +58,315 @@ pub enum CloseError {
         /// Start of the range.
         start: TimestampMs,
     },
+    /// A manifest that a closer of ours does not write.
+    #[error("the manifest of {start} is malformed: {what}")]
+    MalformedManifest {
+        /// Start of the range.
+        start: TimestampMs,
+        /// Which part.
+        what: &'static str,
+    },
+    /// The block was not cut.
+    #[error("cut block of tenant {tenant}")]
+    Cut {
+        /// Whose.
+        tenant: TenantId,
+        /// Why.
+        #[source]
+        source: CutError,
+    },
     /// A computation panicked.
     #[error("a task failed: {0}")]
-    Task(String),
+    Task(#[from] tokio::task::JoinError),
 }
 
 /// Closes the ranges of an ingester.
 pub struct Closer {
     ingester: Arc<Ingester>,
+    members: Arc<dyn Members>,
     bucket: Bucket,
     blocks: Arc<Blocks>,
     scratch: PathBuf,
-    identity: Identity,
+    cluster: ClusterId,
+    /// One run at a time. An asynchronous lock, because it is held over the bucket's answers.
+    state: Mutex<Closing>,
+}
+
+struct Closing {
+    core: closer::Closer,
+    /// What the core's manifest does not say of blocks of ours: those of the last cut.
+    cut: BTreeMap<BlockName, ManifestBlock>,
+    /// Ranges closed in this run.
+    closed: usize,
 }
 
 impl Closer {
     /// `scratch` is a folder of its own for blocks being cut.
     pub fn new(
         ingester: Arc<Ingester>,
+        members: Arc<dyn Members>,
         bucket: Bucket,
         blocks: Arc<Blocks>,
         scratch: PathBuf,
-        identity: Identity,
+        cluster: ClusterId,
     ) -> Closer {
-        Closer { ingester, bucket, blocks, scratch, identity }
+        let identity = closer::Identity { cluster, window: (ingester.window)() };
+        let core = closer::Closer::new(identity, Rules::ALL);
+        let state = Mutex::new(Closing { core, cut: BTreeMap::new(), closed: 0 });
+        Closer { ingester, members, bucket, blocks, scratch, cluster, state }
     }
 
-    /// Closes every range that is due at `now`, oldest first, and frees what was closed long enough ago. `window` is how far back
-    /// samples are taken. Returns how many ranges were closed.
-    pub async fn run(&self, now: TimestampMs, window: DurationMs) -> Result<usize, CloseError> {
-        let mut closed = 0;
-        while let Some(range) = self.due(now, window).await? {
-            self.close(range, now, window).await?;
-            closed += 1;
+    fn now(&self) -> TimestampMs {
+        (self.ingester.clock)()
+    }
+
+    /// Goes on closing every range that is due, oldest first, as far as it gets without waiting; and frees what was closed long
+    /// enough ago. Returns how many ranges were closed. To be called again and again; after an error, too.
+    pub async fn run(&self) -> Result<usize, CloseError> {
+        let mut closing = self.state.lock().await;
+        closing.core.set_window((self.ingester.window)());
+        closing.closed = 0;
+        let outcome = self.close_all(&mut closing).await;
+        if let Some(foreign) = closing.core.foreign() {
+            return Err(CloseError::ForeignManifest { start: foreign.manifest.start });
         }
-        self.free(now, window).await?;
-        Ok(closed)
+        outcome?;
+        self.free(&closing.core).await?;
+        Ok(closing.closed)
     }
 
-    /// The oldest range with samples that is not closed, if its time has come.
-    async fn due(&self, now: TimestampMs, window: DurationMs) -> Result<Option<TimeRange>, CloseError> {
-        let state = self.ingester.state();
-        let held = self.held().await?;
-        let Some(start) = held.into_iter().find(|start| !state.is_dropped(*start)) else { return Ok(None) };
-        let end = start + RANGE;
-        let sealable = now - window - SLACK;
-        Ok((end <= sealable).then(|| TimeRange::new(start, end)))
-    }
-
-    async fn held(&self) -> Result<std::collections::BTreeSet<TimestampMs>, CloseError> {
-        let ingester = self.ingester.clone();
-        let held = tokio::task::spawn_blocking(move || ingester.held_ranges()).await;
-        held.map_err(|e| CloseError::Task(e.to_string()))
-    }
-
-    async fn seal(&self, start: TimestampMs, now: TimestampMs, window: DurationMs) -> Result<u64, CloseError> {
-        let said = self.ingester.seal_at(None, start, window, now).await?;
-        match said {
-            SealReply::Sealed { position, .. } => Ok(position),
-            SealReply::Stale(_) | SealReply::Early => Err(CloseError::Seal { start }),
-        }
-    }
-
-    async fn close(&self, range: TimeRange, now: TimestampMs, window: DurationMs) -> Result<(), CloseError> {
-        let position = self.seal(range.mint, now, window).await?;
-        let Identity { cluster, group, generation, incarnation } = &self.identity;
-        let manifest = match self.bucket.manifest(cluster, *group, range.mint.0).await? {
-            Some(there) => there,
-            None => {
-                self.remove_left_overs(range).await?;
-                let blocks = self.cut_all(range).await?;
-                let manifest = Manifest {
-                    cluster: cluster.clone(),
-                    group: *group,
-                    generation: *generation,
-                    start: range.mint.0,
-                    end: range.maxt.0,
-                    sealed: vec![(incarnation.clone(), position)],
-                    blocks,
-                };
-                match self.bucket.create_manifest(&manifest).await? {
-                    Created::Ours => manifest,
-                    Created::Theirs(theirs) => {
-                        for b in manifest.blocks.iter().filter_map(|b| b.ulid.parse().ok()) {
-                            self.bucket.delete(b).await?;
-                        }
-                        theirs
+    async fn close_all(&self, closing: &mut Closing) -> Result<(), CloseError> {
+        loop {
+            let (oldest, now, closed) = (self.oldest().await?, self.now(), closing.closed);
+            let (asks, before) = self.step(|replica| closing.core.tick(replica, oldest, now)).await?;
+            let mut attempt = before;
+            let mut todo: VecDeque<(u64, Ask)> = asks.into_iter().map(|ask| (before, ask)).collect();
+            while let Some((of, ask)) = todo.pop_front() {
+                match self.carry_out(closing, of, ask).await {
+                    Ok((more, next)) => {
+                        attempt = next;
+                        todo.extend(more.into_iter().map(|ask| (next, ask)));
+                    }
+                    Err(e) => {
+                        closing.core.failed();
+                        return Err(e);
                     }
                 }
             }
-        };
-        let ours = (&manifest.cluster, manifest.group, manifest.start) == (cluster, *group, range.mint.0);
-        if !ours {
-            return Err(CloseError::ForeignManifest { start: range.mint });
-        }
-        self.blocks.refresh().await?;
-        let name = Bucket::manifest_name(cluster, *group, range.mint.0);
-        self.ingester.change(|core| core.drop_range(range.mint, name.into(), now)).await?;
-        info!(start = range.mint.0, end = range.maxt.0, blocks = manifest.blocks.len(), "range closed");
-        Ok(())
-    }
-
-    /// Blocks of this range that an attempt before us uploaded and no manifest lists.
-    async fn remove_left_overs(&self, range: TimeRange) -> Result<(), CloseError> {
-        self.blocks.refresh().await?;
-        let ours = self.extensions(range);
-        for meta in self.blocks.metas() {
-            if meta.thanos.is_some_and(|t| t.extensions.as_ref() == Some(&ours)) {
-                warn!(block_ulid = %meta.ulid, "block of an unfinished attempt removed");
-                self.blocks.delete(meta.ulid).await?;
+            // Otherwise it waits for pulls, for members that did not answer, or for its turn.
+            if attempt == before && closing.closed == closed {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
-    fn extensions(&self, range: TimeRange) -> serde_json::Value {
+    /// Carries out what is asked, and tells the core what came of it. Returns what it asks then.
+    async fn carry_out(&self, closing: &mut Closing, attempt: u64, ask: Ask) -> Result<(Vec<Ask>, u64), CloseError> {
+        debug!(?ask, attempt, "closing");
+        match ask {
+            Ask::ReadManifest { start } => {
+                let there = self.read_manifest(start).await?;
+                let now = self.now();
+                self.step(|replica| closing.core.manifest_read(replica, attempt, there, now)).await
+            }
+            Ask::Seal { to, entry, start } => {
+                let Some(reply) = self.seal(&to, entry, start).await? else { return Ok((Vec::new(), attempt)) };
+                let now = self.now();
+                self.step(|replica| closing.core.sealed(replica, attempt, &to, reply, now)).await
+            }
+            Ask::Pull { .. } => {
+                self.ingester.pull_soon();
+                Ok((Vec::new(), attempt))
+            }
+            Ask::Cut { start } => {
+                // A cover is durable before what it stands for is applied; what is cut is read from the head.
+                self.ingester.change(|_| Effects::default()).await?;
+                let (blocks, holes) = self.cut_all(TimeRange::new(start, end_of(start))).await?;
+                let names = blocks.keys().copied().collect();
+                closing.cut = blocks;
+                let now = self.now();
+                self.step(|replica| closing.core.cut(replica, attempt, names, holes, now)).await
+            }
+            Ask::Create(manifest) => {
+                let stored = to_stored(&manifest, &closing.cut);
+                let there = match self.bucket.create_manifest(&stored).await? {
+                    Created::Ours => manifest,
+                    Created::Theirs(theirs) => from_stored(&theirs)?,
+                };
+                let now = self.now();
+                self.step(|replica| closing.core.created(replica, attempt, there, now)).await
+            }
+            Ask::FindMetas(blocks) => {
+                let Some(start) = closing.core.range() else { return Ok((Vec::new(), attempt)) };
+                self.blocks.refresh().await?;
+                let listed = self.bucket.list().await?;
+                let all = blocks.iter().all(|block| listed.binary_search(&Ulid(*block)).is_ok());
+                if all {
+                    self.remove_left_overs(start, &blocks).await?;
+                } else {
+                    warn!(start = start.0, "a block of a manifest is not in the bucket; the range is kept");
+                }
+                let now = self.now();
+                let next = self.step(|replica| closing.core.metas_found(replica, attempt, all, now)).await?;
+                if all {
+                    closing.closed += 1;
+                    info!(start = start.0, end = end_of(start).0, blocks = blocks.len(), "range closed");
+                }
+                Ok(next)
+            }
+            Ask::Delete(blocks) => {
+                for block in blocks {
+                    // Should it not work, the block is a left-over, and is looked for with the manifest in hand.
+                    if let Err(e) = self.blocks.delete(Ulid(block)).await {
+                        warn!(block_ulid = %Ulid(block), error = %chain(&e), "delete block of no use failed");
+                    }
+                }
+                Ok((Vec::new(), attempt))
+            }
+        }
+    }
+
+    /// A step of the core; what it logs is durable and applied when this returns. What is to be done, and of which attempt.
+    async fn step(&self, step: impl FnOnce(&mut Core) -> Step) -> Result<(Vec<Ask>, u64), CloseError> {
+        let shared = &self.ingester.shared;
+        let (asks, attempt, settled) = {
+            let mut group = shared.lock();
+            let step = step(&mut group.core);
+            // Without anything to log there is nothing to wait for.
+            let is_logged = !step.effects.append.is_empty();
+            group.log(step.effects);
+            (step.asks, step.attempt, is_logged.then(|| group.settled()))
+        };
+        if let Some(settled) = settled {
+            shared.wake.notify_one();
+            settled.await.map_err(|_| no_answer(shared))?;
+        }
+        Ok((asks, attempt))
+    }
+
+    /// The oldest range that holds samples and is not dropped.
+    async fn oldest(&self) -> Result<Option<TimestampMs>, CloseError> {
+        let held = self.held().await?;
+        let state = self.ingester.state();
+        Ok(held.into_iter().find(|start| !state.is_dropped(*start)))
+    }
+
+    async fn held(&self) -> Result<BTreeSet<TimestampMs>, CloseError> {
+        let ingester = self.ingester.clone();
+        Ok(tokio::task::spawn_blocking(move || ingester.held_ranges()).await?)
+    }
+
+    async fn read_manifest(&self, start: TimestampMs) -> Result<Option<Manifest>, CloseError> {
+        let there = self.bucket.manifest(&cluster_text(self.cluster), self.ingester.group.0, start.0).await?;
+        there.as_ref().map(from_stored).transpose()
+    }
+
+    /// What a member says to the seal; `None`: nothing, and it is asked again.
+    async fn seal(&self, to: &ReplicaId, entry: Entry, start: TimestampMs) -> Result<Option<SealReply>, CloseError> {
+        if to == self.ingester.replica() {
+            let (window, now) = ((self.ingester.window)(), self.now());
+            return Ok(Some(self.ingester.seal_at(Some(entry), start, window, now).await?));
+        }
+        let Some(member) = self.members.member(to) else { return Ok(None) };
+        match tokio::time::timeout(SEAL_TIMEOUT, member.seal(entry, start)).await {
+            Ok(Ok(reply)) => Ok(Some(reply)),
+            Ok(Err(e)) => {
+                debug!(replica = %to, error = %e, "seal is not answered");
+                Ok(None)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Blocks of this range that an attempt of this replica uploaded, whole or in part, and that the manifest, which was read,
+    /// does not list.
+    async fn remove_left_overs(&self, start: TimestampMs, listed: &[BlockName]) -> Result<(), CloseError> {
+        let ours = self.extensions(start);
+        let is_ours =
+            |meta: &block::BlockMeta| meta.thanos.as_ref().is_some_and(|t| t.extensions.as_ref() == Some(&ours));
+        let whole = self.blocks.metas().into_iter().filter(is_ours).map(|meta| meta.ulid);
+        let scratch = self.scratch_of(start);
+        let begun = attempts(&scratch).map_err(|source| CloseError::Scratch { path: scratch.clone(), source })?;
+        let left: BTreeSet<Ulid> = whole.chain(begun).filter(|ulid| !listed.contains(&ulid.0)).collect();
+        for ulid in left {
+            warn!(block_ulid = %ulid, "block of an unfinished attempt removed");
+            self.blocks.delete(ulid).await?;
+        }
+        match std::fs::remove_dir_all(&scratch) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(CloseError::Scratch { path: scratch, source: e }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A folder for blocks of a range. In it a folder is kept for each block of which the upload was begun, until a manifest of the
+    /// range was read: empty, it says that there may be left-overs of that name.
+    fn scratch_of(&self, start: TimestampMs) -> PathBuf {
+        self.scratch.join(start.0.to_string())
+    }
+
+    fn extensions(&self, start: TimestampMs) -> serde_json::Value {
+        let replica = self.ingester.replica();
         serde_json::json!({ "narthex": {
-            "cluster": self.identity.cluster,
-            "group": self.identity.group,
-            "incarnation": self.identity.incarnation,
-            "range": range.mint.0,
+            "cluster": cluster_text(self.cluster),
+            "group": self.ingester.group.0,
+            "node": replica.node.as_str(),
+            "incarnation": replica.incarnation.to_string(),
+            "range": start.0,
         }})
     }
 
-    /// One block for each tenant that has samples; uploaded.
-    async fn cut_all(&self, range: TimeRange) -> Result<Vec<ManifestBlock>, CloseError> {
-        self.clean_scratch()?;
-        let mut blocks = Vec::new();
+    /// One block for each tenant that has samples, uploaded; and the tenants whose samples cannot be read.
+    async fn cut_all(
+        &self,
+        range: TimeRange,
+    ) -> Result<(BTreeMap<BlockName, ManifestBlock>, Vec<TenantId>), CloseError> {
+        let folder = self.scratch_of(range.mint);
+        let failed = |source| CloseError::Scratch { path: folder.clone(), source };
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        for ulid in attempts(&folder).map_err(failed)? {
+            empty(&folder.join(ulid.to_string())).map_err(failed)?;
+        }
+        let (mut blocks, mut holes) = (BTreeMap::new(), Vec::new());
         for tenant in self.ingester.head().tenants() {
             let ulid = Ulid::new();
-            let (head, whose, scratch) = (self.ingester.head().clone(), tenant.clone(), self.scratch.clone());
-            let extensions = self.extensions(range);
+            let (head, whose, scratch) = (self.ingester.head().clone(), tenant.clone(), folder.clone());
+            let extensions = self.extensions(range.mint);
             let cut = tokio::task::spawn_blocking(move || {
                 Cut { head: &head, tenant: &whose, range, extensions }.write(&scratch, ulid)
             });
-            let cut = cut.await.map_err(|e| CloseError::Task(e.to_string()))?;
-            let cut = cut.map_err(|source| CloseError::Cut { tenant: tenant.clone(), source })?;
-            if cut.is_some() {
-                let bytes = self.bucket.upload(&self.scratch.join(ulid.to_string()), ulid).await?;
-                blocks.push(ManifestBlock { ulid: ulid.to_string(), tenant: tenant.to_string(), bytes });
+            match cut.await? {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    let cut = folder.join(ulid.to_string());
+                    let bytes = self.bucket.upload(&cut, ulid).await?;
+                    empty(&cut).map_err(failed)?;
+                    let block = ManifestBlock { ulid: ulid.to_string(), tenant: tenant.to_string(), bytes };
+                    blocks.insert(ulid.0, block);
+                }
+                // One tenant must not hold up the others for ever.
+                Err(e) if e.is_damage() => {
+                    error!(%tenant, start = range.mint.0, error = %chain(&e), "samples cannot be read; the range has a hole");
+                    holes.push(tenant);
+                }
+                Err(source) => return Err(CloseError::Cut { tenant, source }),
             }
         }
-        self.clean_scratch()?;
-        Ok(blocks)
+        Ok((blocks, holes))
     }
 
-    fn clean_scratch(&self) -> Result<(), CloseError> {
-        let failed = |source| CloseError::Scratch { path: self.scratch.clone(), source };
-        match std::fs::remove_dir_all(&self.scratch) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-            _ => {}
-        }
-        std::fs::create_dir_all(&self.scratch).map_err(failed)
-    }
-
-    /// Frees the closed ranges that were served long enough, oldest first.
-    async fn free(&self, now: TimestampMs, window: DurationMs) -> Result<(), CloseError> {
-        let held = self.held().await?;
-        let identity = closer::Identity { cluster: ClusterId(0), window };
-        let core = closer::Closer::new(identity, Rules::ALL);
-        let before = self.ingester.shared.lock().core.appended_position();
-        let freed = self.ingester.change(|replica| {
-            let mut all = replication::replica::Effects::default();
+    /// Frees the closed ranges that were served long enough.
+    async fn free(&self, core: &closer::Closer) -> Result<(), CloseError> {
+        let (held, now) = (self.held().await?, self.now());
+        let mut is_freed = false;
+        let changed = self.ingester.change(|replica| {
+            let mut all = Effects::default();
             core.free(replica, held, now).into_iter().for_each(|effects| all.append.extend(effects.append));
+            is_freed = !all.append.is_empty();
             all
         });
-        if freed.await? > before {
-            let gone = self.ingester.collect().await.map_err(|e| CloseError::Task(e.to_string()))?;
+        changed.await?;
+        if is_freed {
+            let gone = self.ingester.collect().await?;
             info!(series_gone = gone, "closed ranges freed");
         }
         Ok(())
@@ -261,4 +389,77 @@ impl Closer {
         }
         Ok(expired)
     }
+}
+
+/// Blocks of which the upload may have been begun.
+fn attempts(folder: &Path) -> std::io::Result<Vec<Ulid>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        // The block's writer has names of its own for what is not finished.
+        found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<Ulid>().ok()));
+    }
+    Ok(found)
+}
+
+/// Leaves the folder with nothing in it.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    std::fs::remove_dir_all(folder)?;
+    std::fs::create_dir(folder)
+}
+
+/// Finds no other member: a group of one has none.
+pub struct NoMembers;
+
+impl Members for NoMembers {
+    fn member(&self, _replica: &ReplicaId) -> Option<Arc<dyn peer::Member>> {
+        None
+    }
+}
+
+fn cluster_text(cluster: ClusterId) -> String {
+    format!("{:032x}", cluster.0)
+}
+
+fn to_stored(manifest: &Manifest, cut: &BTreeMap<BlockName, ManifestBlock>) -> Stored {
+    let block = |name: &BlockName| cut.get(name).cloned().expect("what is to be listed was cut in this process");
+    Stored {
+        cluster: cluster_text(manifest.cluster),
+        group: manifest.group.0,
+        generation: manifest.generation.0,
+        start: manifest.start.0,
+        end: end_of(manifest.start).0,
+        sealed: manifest.sealed.iter().map(|(of, position)| (of.to_string(), *position)).collect(),
+        blocks: manifest.blocks.iter().map(block).collect(),
+        holes: manifest.holes.iter().map(TenantId::to_string).collect(),
+    }
+}
+
+fn from_stored(stored: &Stored) -> Result<Manifest, CloseError> {
+    let start = TimestampMs(stored.start);
+    let malformed = |what| CloseError::MalformedManifest { start, what };
+    let replica = |text: &str| {
+        let (node, incarnation) = text.rsplit_once('/')?;
+        let incarnation = Incarnation(u64::from_str_radix(incarnation, 16).ok()?);
+        Some(ReplicaId { node: NodeId::new(node)?, incarnation })
+    };
+    let sealed = stored.sealed.iter().map(|(of, position)| Some((replica(of)?, *position)));
+    let block = |b: &ManifestBlock| b.ulid.parse::<Ulid>().map(|ulid| ulid.0).map_err(|_| malformed("a block's name"));
+    Ok(Manifest {
+        cluster: ClusterId(u128::from_str_radix(&stored.cluster, 16).map_err(|_| malformed("the cluster"))?),
+        group: GroupId(stored.group),
+        generation: GenerationNumber(stored.generation),
+        start,
+        sealed: sealed.collect::<Option<_>>().ok_or_else(|| malformed("a replica's name"))?,
+        blocks: stored.blocks.iter().map(block).collect::<Result<_, _>>()?,
+        holes: stored
+            .holes
+            .iter()
+            .map(|t| TenantId::new(t))
+            .collect::<Option<_>>()
+            .ok_or_else(|| malformed("a tenant"))?,
+    })
 }

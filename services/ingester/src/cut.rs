@@ -26,6 +26,17 @@ pub enum CutError {
     Empty,
 }
 
+impl CutError {
+    /// Whether it is the same however often it is tried.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            CutError::Select(e) => matches!(e, SelectError::Unreadable { .. }),
+            CutError::Decode(_) => true,
+            CutError::Write(_) | CutError::Empty => false,
+        }
+    }
+}
+
 /// What is to be cut.
 pub(crate) struct Cut<'a> {
     pub(crate) head: &'a Arc<Head>,

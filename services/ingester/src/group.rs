@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use batch::Batch;
 use head::Refs;
+use replication::puller::Puller;
 use replication::replica::{Effects, ListReply, NotNow, PushReply, ReadReply, Replica, Reply, SealReply, Token};
 use replication::{Position, Record};
 use tokio::sync::oneshot;
@@ -123,6 +124,8 @@ pub(crate) struct Group {
     pub(crate) core: Core,
     /// Appended to the core and not yet taken by the log thread.
     pub(crate) to_log: VecDeque<Entry>,
+    /// Its requests are decided on the core's state.
+    pub(crate) puller: Puller,
     waiters: HashMap<Token, Waiter>,
     /// Who waits until a position is synced and applied.
     until: VecDeque<(Position, oneshot::Sender<Position>)>,
@@ -140,6 +143,7 @@ impl Group {
         let mut group = Group {
             core,
             to_log: VecDeque::new(),
+            puller: Puller::default(),
             waiters: HashMap::new(),
             until: VecDeque::new(),
             next_token: 0,

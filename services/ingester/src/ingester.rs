@@ -1,5 +1,6 @@
 //! One replica: takes batches, answers reads, snapshots itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,14 +18,16 @@ use replication::{Entry, Position, State};
 use storage::chain;
 use tokio::sync::oneshot;
 
+use crate::bodies::Bodies;
 use crate::config::{Clock, Config, Window};
 use crate::group::{Core, Group, InFlight, Waiter};
 use crate::pipeline::{Failures, Pipeline, Shared};
+use crate::pull::{PeerStatus, Pulls};
 use crate::records::{self, RecordError};
 use crate::recover::{self, Damage, Recovery};
 
 /// Timestamps are stored in 48 bits of milliseconds.
-const TIME_MAX: i64 = 1 << 46;
+pub(crate) const TIME_MAX: i64 = 1 << 46;
 
 /// Why an ingester cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,8 @@ pub struct Status {
     pub log_bytes: u64,
     /// Batches refused because they define an id under which other labels are held.
     pub conflicts: u64,
+    /// How far it is behind its peers.
+    pub peers: BTreeMap<ReplicaId, PeerStatus>,
 }
 
 /// A replica of a group.
@@ -84,6 +89,7 @@ pub struct Ingester {
     pub(crate) group: GroupId,
     pub(crate) clock: Clock,
     pub(crate) window: Window,
+    pub(crate) pulls: Pulls,
     recovery: Recovery,
     in_flight_bytes_max: usize,
     log_bytes_max: u64,
@@ -127,7 +133,9 @@ impl Ingester {
         };
         let opened = recover::open(&config, limits)?;
         let log_bytes = opened.log.bytes();
+        let lookup = wal::Lookup::new(config.disk.clone(), &config.folder.join("log"));
         let shared = Arc::new(Shared {
+            bodies: Bodies::new(lookup, config.newest_bytes_max, rand::random()),
             head: Arc::new(opened.head),
             group: Mutex::new(Group::new(opened.core, opened.effects, limits.waiting_max)),
             wake: Condvar::new(),
@@ -149,13 +157,14 @@ impl Ingester {
             group: config.entry.id(),
             clock: config.clock,
             window: config.window,
+            pulls: Pulls::default(),
             recovery: opened.recovery,
             in_flight_bytes_max: config.in_flight_bytes_max,
             log_bytes_max: config.log_bytes_max,
             snapshot_after_bytes: config.snapshot_after_bytes,
             conflicts: AtomicU64::new(0),
             snapshot: Mutex::default(),
-            freed_before: Mutex::new(TimestampMs::MIN),
+            freed_before: Mutex::new(opened.freed_before),
         }))
     }
 
@@ -167,6 +176,18 @@ impl Ingester {
     /// The newest generation entry that it has seen.
     pub fn entry(&self) -> Entry {
         self.shared.lock().core.appended_state().entry.clone()
+    }
+
+    /// Takes in an entry of its group that came by whatever way; an older one does nothing.
+    pub fn adopt(&self, entry: &Entry) {
+        let mut group = self.shared.lock();
+        let effects = group.core.adopt(entry);
+        let is_logged = !effects.append.is_empty();
+        group.log(effects);
+        drop(group);
+        if is_logged {
+            self.shared.wake.notify_one();
+        }
     }
 
     /// What opening found.
@@ -211,6 +232,7 @@ impl Ingester {
             logged_bytes: self.shared.logged_bytes.load(Ordering::Relaxed),
             log_bytes: self.shared.log_bytes.load(Ordering::Relaxed),
             conflicts: self.conflicts.load(Ordering::Relaxed),
+            peers: self.peers(),
         }
     }
 

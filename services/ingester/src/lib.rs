@@ -5,6 +5,7 @@
 //! thread writes what has gathered and syncs once for all of it (group commit), the apply thread makes it visible and answers.
 //! Admission is the writer's; a batch is taken whole or not at all.
 
+mod bodies;
 mod close;
 mod config;
 mod cut;
@@ -12,14 +13,17 @@ mod cut;
 pub mod fuzzing;
 mod group;
 mod ingester;
+mod member;
 mod pipeline;
+mod pull;
 mod queryable;
 mod records;
 mod recover;
 
-pub use close::{CloseError, Closer, Identity};
+pub use close::{CloseError, Closer, NoMembers};
 pub use config::{Clock, Config, Sync, Window};
 pub use ingester::{Ingester, LogFailed, OpenError, Status};
+pub use pull::{PeerStatus, PullLimits};
 pub use records::RecordError;
 pub use recover::{Damage, Recovery};
 pub use replication::range::RANGE;

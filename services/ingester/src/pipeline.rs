@@ -15,6 +15,7 @@ use storage::chain;
 use tracing::{error, warn};
 use wal::Log;
 
+use crate::bodies::Bodies;
 use crate::config::Sync;
 use crate::group::{Entry, Group, Told};
 use crate::records;
@@ -42,6 +43,8 @@ pub(crate) struct Failures {
 pub(crate) struct Shared {
     pub(crate) head: Arc<Head>,
     pub(crate) group: Mutex<Group>,
+    /// What peers fetch.
+    pub(crate) bodies: Bodies,
     /// The log thread sleeps on it.
     pub(crate) wake: Condvar,
     pub(crate) in_flight_bytes: Arc<AtomicUsize>,
@@ -296,12 +299,19 @@ impl LogThread {
             });
             mints.into_iter().any(|mint| mint < before.0)
         };
-        let (told, discards) = {
+        let (told, discards, has_peers) = {
             let mut group = self.shared.lock();
             let told = group.synced(self.log.last());
             let state = group.core.durable();
-            (told, touches(state.sealed_before).then(|| Arc::new(state.clone())))
+            let has_peers = state.entry.newest().members.len() > 1;
+            (told, touches(state.sealed_before).then(|| Arc::new(state.clone())), has_peers)
         };
+        if has_peers {
+            self.shared.bodies.remember(entries.iter().filter_map(|e| match &e.record {
+                Record::Batch(batch) => Some((e.position, batch)),
+                _ => None,
+            }));
+        }
         let mut commit = Commit { entries, told, discards };
         let others_idle = self.shared.unapplied.load(Ordering::Acquire) == 0;
         if others_idle && (commit.is_small() || commit.entries.is_empty()) {

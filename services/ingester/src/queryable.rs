@@ -1,10 +1,13 @@
 //! Reading an ingester: the head behind the contract of `storage`.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use head::Order;
+use head::{Head, Order};
 use model::TimeRange;
-use storage::{LabelQuery, LabelQueryAnswer, Missing, Queryable, SelectError, SelectRequest, Selection};
+use storage::{LabelQuery, LabelQueryAnswer, Missing, Queryable, SelectError, SelectRequest, Selection, SeriesBatch};
 use tokio::sync::mpsc;
 
 use crate::Ingester;
@@ -12,31 +15,34 @@ use crate::Ingester;
 /// Batches read ahead of whoever evaluates them.
 const READ_AHEAD: usize = 2;
 
+/// Series of the head, as they are when the first of them are asked for.
+pub(crate) fn select(head: Arc<Head>, request: SelectRequest) -> BoxStream<'static, Result<SeriesBatch, SelectError>> {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    // Selecting is CPU work and holds locks: not for the reactor's threads. A reader that goes away closes the channel.
+    tokio::task::spawn_blocking(move || {
+        let mut selection = match head.select(&request, Order::Id) {
+            Ok(selection) => selection,
+            Err(e) => return drop(sender.blocking_send(Err(e))),
+        };
+        loop {
+            let item = match selection.next_batch() {
+                Ok(None) => return,
+                Ok(Some(batch)) => Ok(batch),
+                Err(e) => Err(e),
+            };
+            let failed = item.is_err();
+            if sender.blocking_send(item).is_err() || failed {
+                return;
+            }
+        }
+    });
+    futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed()
+}
+
 impl Queryable for Ingester {
     fn select(&self, request: SelectRequest) -> Selection {
         let missing = Missing::from_iter(self.lost(request.range));
-        let head = self.head().clone();
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        // Selecting is CPU work and holds locks: not for the reactor's threads. A reader that goes away closes the channel.
-        tokio::task::spawn_blocking(move || {
-            let mut selection = match head.select(&request, Order::Id) {
-                Ok(selection) => selection,
-                Err(e) => return drop(sender.blocking_send(Err(e))),
-            };
-            loop {
-                let item = match selection.next_batch() {
-                    Ok(None) => return,
-                    Ok(Some(batch)) => Ok(batch),
-                    Err(e) => Err(e),
-                };
-                let failed = item.is_err();
-                if sender.blocking_send(item).is_err() || failed {
-                    return;
-                }
-            }
-        });
-        let series = futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) });
-        Selection::new(series.boxed(), missing)
+        Selection::new(select(self.head().clone(), request), missing)
     }
 
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {

@@ -88,6 +88,8 @@ pub(crate) struct Opened {
     /// What the core wants logged before anything else.
     pub(crate) effects: Effects<Arc<Batch>>,
     pub(crate) log: Log,
+    /// What was freed lies before this.
+    pub(crate) freed_before: TimestampMs,
     pub(crate) recovery: Recovery,
 }
 
@@ -144,6 +146,9 @@ pub(crate) fn open(config: &Config, limits: Limits) -> Result<Opened, OpenError>
     if !alone && log.last() < seen {
         return Err(Damage::Short { last: log.last(), seen }.into());
     }
+    if !alone && log.first() > recovery.snapshot + 1 {
+        return Err(Damage::Headless { first: log.first() }.into());
+    }
     head.replayed(log.last());
     let (core, effects) = match core.finish(log.first() - 1) {
         None => Replica::new(config.replica.clone(), &config.entry, limits, Rules::ALL),
@@ -157,10 +162,11 @@ pub(crate) fn open(config: &Config, limits: Limits) -> Result<Opened, OpenError>
     };
     assert_eq!(core.synced_position(), log.last(), "the replica has counted the log's records");
     // What was freed may have come back by the replay.
-    if let Some(before) = collectable(core.durable(), &head) {
-        head.collect_garbage(before);
+    let freed_before = collectable(core.durable(), &head).unwrap_or(TimestampMs::MIN);
+    if freed_before > TimestampMs::MIN {
+        head.collect_garbage(freed_before);
     }
-    Ok(Opened { head, core, effects, log, recovery })
+    Ok(Opened { head, core, effects, log, freed_before, recovery })
 }
 
 /// Up to where the head may forget: all that it holds before was freed.

@@ -1,4 +1,7 @@
+mod closing;
+mod groups;
 mod histograms;
+mod world;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

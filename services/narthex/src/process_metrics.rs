@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use ingester::Ingester;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use server::{Metrics, ProcessStats, clock};
+use prometheus_client::metrics::gauge::ConstGauge;
+use server::{Metrics, ProcessStats};
 
 #[derive(Debug)]
 struct Process;
@@ -51,11 +50,6 @@ impl Collector for Process {
     }
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Peer {
-    peer: String,
-}
-
 impl Collector for OfIngester {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let (head, status) = (self.0.head().stats(), self.0.status());
@@ -89,21 +83,6 @@ impl Collector for OfIngester {
         let help = "Batches refused because they define an id under which other labels are held";
         let name = "narthex_ingester_conflicting_batches";
         conflicts.encode(encoder.encode_descriptor(name, help, None, conflicts.metric_type())?)?;
-        let (behind, age) = (Family::<Peer, Gauge>::default(), Family::<Peer, Gauge>::default());
-        for (peer, told) in status.peers {
-            let peer = Peer { peer: peer.node.to_string() };
-            if let Some(positions) = told.behind {
-                behind.get_or_create(&peer).set(i64::try_from(positions).unwrap_or(i64::MAX));
-            }
-            if let Some(at) = told.pulled {
-                age.get_or_create(&peer).set((clock::now() - at).0);
-            }
-        }
-        let help = "Positions of a peer's log that are not held here, by its last word";
-        let name = "narthex_ingester_pull_behind_positions";
-        behind.encode(encoder.encode_descriptor(name, help, None, behind.metric_type())?)?;
-        let (name, help) = ("narthex_ingester_pull_age_milliseconds", "Time since a pull from a peer came to its end");
-        age.encode(encoder.encode_descriptor(name, help, None, age.metric_type())?)?;
         let appended = ConstCounter::new(head.appended_samples);
         let help = "Samples applied to the head since the start";
         let name = "prometheus_tsdb_head_samples_appended";

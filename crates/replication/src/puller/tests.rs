@@ -45,7 +45,7 @@ fn what_is_not_held_is_fetched_and_logged_before_the_cover() {
     let step = puller.listed(&mut replica, &id(2), id1, list(9, vec![item(3, 1), item(5, 2), item(7, 3)]));
     let (id2, request) = step.request.unwrap();
     assert_eq!(request, PullRequest::Fetch { positions: vec![5, 7], define: vec![] });
-    let bodies = || Some(vec![batch(2, &[10]), batch(3, &[10])]);
+    let bodies = || bodies(vec![batch(2, &[10]), batch(3, &[10])]);
     let stale = puller.fetched(&mut replica, &id(2), id1, bodies(), vec![]);
     assert!(stale.effects.append.is_empty(), "an answer to something else");
     let unknown = vec![SeriesId(4)];
@@ -70,15 +70,55 @@ fn what_is_not_held_is_fetched_and_logged_before_the_cover() {
     assert_eq!(puller.start(&replica, &id(2)).1, PullRequest::List { from: 9 });
 }
 
+fn bodies(batches: Vec<Batch>) -> Option<Bodies<Batch>> {
+    Some(Bodies { batches, definitions: Vec::new() })
+}
+
+#[test]
+fn some_of_the_bodies_are_taken_and_definitions_come_before_them() {
+    let (mut replica, mut puller) = member();
+    let (first, _) = puller.start(&replica, &id(2));
+    let all = list(9, vec![item(3, 1), item(5, 2), item(7, 3)]);
+    let step = puller.listed(&mut replica, &id(2), first, all);
+    let (second, _) = step.request.unwrap();
+    let unknown = vec![SeriesId(4)];
+    let two = vec![batch(1, &[10]), batch(2, &[10])];
+    let step = puller.fetched(&mut replica, &id(2), second, bodies(two.clone()), unknown.clone());
+    let (third, request) = step.request.unwrap();
+    assert_eq!(request, PullRequest::Fetch { positions: vec![3, 5], define: unknown });
+    let one = Bodies { batches: two[..1].to_vec(), definitions: vec![batch(77, &[])] };
+    let step = puller.fetched(&mut replica, &id(2), third, Some(one), vec![]);
+    let seqs = |step: &Step<Batch>| -> Vec<u64> {
+        let seq = |record: &crate::Record<Batch>| match record {
+            crate::Record::Batch(batch) => batch.seq,
+            crate::Record::Covered { position, .. } => 1000 + position,
+            _ => 0,
+        };
+        step.effects.append.iter().map(|(_, record)| seq(record)).collect()
+    };
+    assert_eq!(seqs(&step), [77, 1, 1004], "covered up to before the first that is missing");
+    replica.synced(replica.appended_position());
+    assert_eq!(puller.behind(&replica, &id(2)), Some(5));
+    // Nothing, and more than was asked for.
+    for wrong in [vec![], two.iter().cycle().take(9).cloned().collect()] {
+        let (first, request) = puller.start(&replica, &id(2));
+        assert_eq!(request, PullRequest::List { from: 4 });
+        let step = puller.listed(&mut replica, &id(2), first, list(9, vec![item(5, 2), item(7, 3)]));
+        let (second, _) = step.request.unwrap();
+        let step = puller.fetched(&mut replica, &id(2), second, bodies(wrong), vec![]);
+        assert!(step.effects.append.is_empty() && step.request.is_none() && !puller.is_busy(&id(2)));
+    }
+}
+
 #[test]
 fn definitions_that_the_peer_has_not_stop_the_pull() {
     let (mut replica, mut puller) = member();
     let (first, _) = puller.start(&replica, &id(2));
     let step = puller.listed(&mut replica, &id(2), first, list(5, vec![item(5, 2)]));
     let (second, _) = step.request.unwrap();
-    let step = puller.fetched(&mut replica, &id(2), second, Some(vec![batch(2, &[10])]), vec![SeriesId(1)]);
+    let step = puller.fetched(&mut replica, &id(2), second, bodies(vec![batch(2, &[10])]), vec![SeriesId(1)]);
     let (third, _) = step.request.unwrap();
-    let step = puller.fetched(&mut replica, &id(2), third, Some(vec![batch(2, &[10])]), vec![SeriesId(1)]);
+    let step = puller.fetched(&mut replica, &id(2), third, bodies(vec![batch(2, &[10])]), vec![SeriesId(1)]);
     assert!(step.request.is_none() && step.effects.append.is_empty());
     assert!(!puller.is_busy(&id(2)));
 }
