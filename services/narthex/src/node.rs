@@ -75,7 +75,8 @@ pub(crate) type Step = BoxFuture<'static, anyhow::Result<()>>;
 
 /// What a role does.
 pub(crate) struct Serving {
-    /// HTTP, besides the pages of every node (`/-/healthy`, `/-/ready`, `/metrics`, `/cluster`), which go before.
+    /// HTTP, besides the pages of every node (`/-/healthy`, `/-/ready`, `/metrics`, `/cluster`, `/api/v1/status/cluster`),
+    /// which go before.
     pub(crate) router: Router,
     /// gRPC, besides the map.
     pub(crate) services: RoutesBuilder,

@@ -34,6 +34,7 @@ impl Pages {
             .route("/-/ready", get(ready))
             .route("/metrics", get(metrics))
             .route("/cluster", get(cluster))
+            .route("/api/v1/status/cluster", get(cluster))
             .with_state(Arc::new(self))
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::routing::get;
 use clap::Parser as _;
 use cluster::{Address, LeaseTimes, NodeId, NodeState, Zone};
+use futures::StreamExt as _;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -22,34 +23,43 @@ fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// A control plane of one.
+/// A control plane of three.
 struct Cluster {
-    ruler: ::ruler::Ruler,
-    address: String,
+    rulers: Vec<::ruler::Ruler>,
+    addresses: Vec<String>,
     dirs: TempDir,
 }
 
 impl Cluster {
     async fn start() -> Cluster {
-        let (dirs, address) = (TempDir::new().unwrap(), free_address());
-        let config = ::ruler::Config {
-            cluster: "c".into(),
-            node: NodeId::new("ruler").unwrap(),
-            zone: Zone::new("z0").unwrap(),
-            incarnation: Incarnation(1),
-            storage: dirs.path().join("ruler"),
-            grpc_listen: address.clone(),
-            address: Address::new(&address).unwrap(),
-            control_plane: vec![address.clone()],
-            replication_factor: 1,
-            bootstrap_ingesters: 1,
-            partition_count: 4,
-            lease_times: LeaseTimes::default(),
-            server_tls: None,
-            client_tls: None,
-        };
-        let ruler = ::ruler::Ruler::start(config, &Metrics::default()).await.unwrap();
-        Cluster { ruler, address, dirs }
+        let (dirs, addresses) = (TempDir::new().unwrap(), Vec::from_iter((0..3).map(|_| free_address())));
+        let mut rulers = Vec::new();
+        for (i, address) in (0..).zip(&addresses) {
+            let config = ::ruler::Config {
+                cluster: "c".into(),
+                node: NodeId::new(&format!("ruler-{i}")).unwrap(),
+                zone: Zone::new("z0").unwrap(),
+                incarnation: Incarnation(i + 1),
+                storage: dirs.path().join(format!("ruler-{i}")),
+                grpc_listen: address.clone(),
+                address: Address::new(address).unwrap(),
+                control_plane: addresses.clone(),
+                replication_factor: 1,
+                bootstrap_ingesters: 1,
+                partition_count: 4,
+                lease_times: LeaseTimes::default(),
+                server_tls: None,
+                client_tls: None,
+            };
+            rulers.push(::ruler::Ruler::start(config, &Metrics::default()).await.unwrap());
+        }
+        Cluster { rulers, addresses, dirs }
+    }
+
+    async fn stop(self) {
+        for ruler in self.rulers {
+            ruler.stop().await;
+        }
     }
 
     /// Flags of a node of this name in zone z1, with a directory of its own.
@@ -57,7 +67,7 @@ impl Cluster {
         let line = CommandLine::try_parse_from([
             "narthex".to_owned(),
             "distributor".to_owned(),
-            format!("--cluster.control-plane={}", self.address),
+            format!("--cluster.control-plane={}", self.addresses.join(",")),
             "--cluster.name=c".to_owned(),
             format!("--cluster.node-id={name}"),
             "--cluster.zone=z1".to_owned(),
@@ -71,7 +81,7 @@ impl Cluster {
 
     /// Waits until the control plane has this of a node.
     async fn has(&self, name: &str, state: NodeState) -> Incarnation {
-        let (mut map, name) = (self.ruler.node().map(), NodeId::new(name).unwrap());
+        let (mut map, name) = (self.rulers[0].node().map(), NodeId::new(name).unwrap());
         let wanted = map.wait_for(|map| map.node(&name).is_some_and(|node| node.state == state));
         let map = tokio::time::timeout(PATIENCE, wanted).await.expect("in time").unwrap();
         map.node(&name).unwrap().incarnation
@@ -174,7 +184,7 @@ async fn a_node_joins_shows_its_pages_serves_the_map_on_and_leaves() {
     ran.unwrap();
     assert_eq!(*steps.lock(), ["wind down", "stop"]);
     cluster.has("n", NodeState::Left).await;
-    cluster.ruler.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,7 +211,7 @@ async fn an_ingester_stays_a_member_and_keeps_the_map_and_others_are_new_each_ti
         assert_eq!(incarnations[0] == incarnations[1], kind.has_disk, "{name}");
         assert_eq!(cluster.dirs.path().join(name).exists(), kind.has_disk, "{name}");
     }
-    cluster.ruler.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,13 +237,15 @@ async fn what_the_cluster_refuses_for_good_ends_with_the_reason() {
         for (kind, flags) in [(INGESTER, moved), (DISTRIBUTOR, cluster.flags("n")), (DISTRIBUTOR, strange)] {
             let (stop, told) = oneshot::channel();
             stops.push(stop);
-            runs.push(idle(kind, flags, told));
+            runs.push(async {
+                let http = flags.listen_address.clone();
+                match tokio::time::timeout(PATIENCE, idle(kind, flags, told)).await {
+                    Ok(ran) => ran.expect_err("refused").to_string(),
+                    Err(_) => panic!("{http} ends by itself"),
+                }
+            });
         }
-        let refused = futures::future::try_join_all(
-            runs.into_iter()
-                .map(|run| async { Ok::<_, std::convert::Infallible>(run.await.expect_err("refused").to_string()) }),
-        );
-        let reasons = tokio::time::timeout(PATIENCE, refused).await.expect("they end by themselves").unwrap();
+        let reasons: Vec<String> = futures::stream::iter(runs).buffered(3).collect().await;
         stop.send(()).unwrap();
         reasons
     };
@@ -244,5 +256,5 @@ async fn what_the_cluster_refuses_for_good_ends_with_the_reason() {
     for (reason, expected) in reasons.iter().zip(expected) {
         assert!(reason.starts_with("the cluster refuses this node: ") && reason.contains(expected), "{reason}");
     }
-    cluster.ruler.stop().await;
+    cluster.stop().await;
 }
