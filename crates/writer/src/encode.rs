@@ -1,12 +1,14 @@
-//! Admission, and batches from what is admitted.
+//! Admission, and batches from what is admitted: one per group that owns any of it, or more where it does not fit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use batch::{BATCH_BYTES_MAX, BatchBuilder, BatchHeader, HISTOGRAM_BYTES_MAX, histogram_bytes_max};
-use model::{FloatHistogram, Histogram, Labels, Metadata, SampleValue, SeriesId, TenantId, TimestampMs};
+use cluster::GroupId;
+use model::{FloatHistogram, Histogram, Labels, Metadata, PartitionId, SampleValue, SeriesId, TenantId, TimestampMs};
 use storage::{RejectReason, Rejection};
 
 use crate::known::{Met, Unknown};
+use crate::routing::Routing;
 
 /// Batches are closed at this length; what one series adds must fit behind it.
 const BATCH_BYTES_AIM: usize = BATCH_BYTES_MAX - LABELS_BYTES_MAX - (4 << 10);
@@ -37,9 +39,19 @@ pub trait SampleSource {
     }
 }
 
-/// Buffers of a sink, used again from request to request: they would grow anew in many small steps each time.
-pub(crate) struct Workbench {
+/// The batch of a group that is being built.
+#[derive(Default)]
+struct Open {
     builder: BatchBuilder,
+    sample_count: u64,
+    defined: Vec<SeriesId>,
+}
+
+/// Buffers of a sink, used again from request to request: they would grow anew in many small steps each time.
+#[derive(Default)]
+pub(crate) struct Workbench {
+    /// By slot of the routing.
+    open: Vec<Open>,
     /// Text that is hashed: the tenant, then packed labels.
     scratch: Vec<u8>,
     /// The series, where all were taken for known.
@@ -47,38 +59,56 @@ pub(crate) struct Workbench {
 }
 
 impl Workbench {
-    pub(crate) fn new(partition_count: u32) -> Workbench {
-        Workbench { builder: BatchBuilder::new(), scratch: Vec::with_capacity(512), met: Met::new(partition_count) }
+    /// Empty, for these groups and partitions. A source that was found malformed leaves something behind.
+    fn clear(&mut self, routing: &Routing) {
+        self.open.resize_with(routing.groups().len(), Open::default);
+        for open in &mut self.open {
+            open.builder.clear();
+            open.sample_count = 0;
+            open.defined.clear();
+        }
+        self.scratch.clear();
+        self.met.clear(routing.partition_count);
     }
+}
+
+/// What a source is walked for.
+pub(crate) enum Pass {
+    /// Samples; all series are taken for known, and it is noted which they were.
+    AllKnown,
+    /// Samples; these series are to be defined, after a check of their labels.
+    Defining(Unknown),
+    /// Only the definitions of these.
+    Definitions(HashSet<SeriesId>),
 }
 
 /// Takes samples and makes batches of them.
 ///
-/// A source is walked once as if all its series were known to the replica, and again with definitions where some are not: in the
+/// A source is walked once as if all its series were known to the replicas, and again with definitions where some are not: in the
 /// steady state nothing is looked up per series.
 pub struct SampleSink<'a> {
-    pub(crate) tenant: &'a TenantId,
-    pub(crate) partition_count: u32,
-    pub(crate) admission: Admission,
-    /// Series to be defined, after a check of their labels; `None`: all are taken for known, and it is noted which they were.
-    unknown: Option<Unknown>,
+    tenant: &'a TenantId,
+    routing: &'a Routing,
+    admission: Admission,
+    pass: Pass,
     /// Whether remembered series are known without looking.
     remembered_are_known: bool,
-    pub(crate) header: &'a mut dyn FnMut() -> BatchHeader,
-    builder: BatchBuilder,
+    name: &'a mut dyn FnMut(GroupId) -> BatchHeader,
+    open: Vec<Open>,
     met: Met,
-    samples_in_batch: u64,
-    defined: Vec<SeriesId>,
-    pub(crate) finished: Vec<EncodedBatch>,
+    finished: Vec<EncodedBatch>,
     rejections: BTreeMap<RejectReason, Rejection>,
     exemplar_count: u64,
     /// Text that is hashed: the tenant, then packed labels.
     scratch: Vec<u8>,
     tenant_bytes: usize,
+    /// The series that was defined last, while its labels are in `scratch`.
+    defined_now: Option<SeriesId>,
 }
 
 /// A batch ready to be sent.
 pub(crate) struct EncodedBatch {
+    pub(crate) header: BatchHeader,
     pub(crate) bytes: Vec<u8>,
     pub(crate) sample_count: u64,
     pub(crate) defined: Vec<SeriesId>,
@@ -89,49 +119,48 @@ pub(crate) struct Encoded {
     pub(crate) batches: Vec<EncodedBatch>,
     pub(crate) rejections: Vec<Rejection>,
     pub(crate) exemplar_count: u64,
+    /// Series that were to be defined and did not come.
+    pub(crate) undefined: usize,
 }
 
 impl<'a> SampleSink<'a> {
     pub(crate) fn new(
         tenant: &'a TenantId,
-        partition_count: u32,
+        routing: &'a Routing,
         admission: Admission,
-        unknown: Option<Unknown>,
-        remembered_are_known: bool,
-        header: &'a mut dyn FnMut() -> BatchHeader,
-        workbench: Workbench,
+        (pass, remembered_are_known): (Pass, bool),
+        name: &'a mut dyn FnMut(GroupId) -> BatchHeader,
+        mut workbench: Workbench,
     ) -> SampleSink<'a> {
-        let Workbench { mut builder, mut scratch, mut met } = workbench;
-        // A source that was found malformed leaves something behind.
-        builder.clear();
-        met.clear();
-        scratch.clear();
+        workbench.clear(routing);
+        let Workbench { open, mut scratch, met } = workbench;
         SeriesId::put_tenant(tenant, &mut scratch);
         SampleSink {
             tenant,
-            partition_count,
+            routing,
             admission,
-            unknown,
+            pass,
             remembered_are_known,
-            header,
-            builder,
+            name,
+            open,
             met,
-            samples_in_batch: 0,
-            defined: Vec::new(),
             finished: Vec::new(),
             rejections: BTreeMap::new(),
             exemplar_count: 0,
             tenant_bytes: scratch.len(),
             scratch,
+            defined_now: None,
         }
     }
 
-    /// A series by its labels. `None` (and counted as refused, with `sample_count` samples) if they are too long.
+    /// A series by its labels. `None` (and counted as refused, with `sample_count` samples) if they are too long. In any case
+    /// `None` means that nothing of the series is wanted.
     pub fn series(&mut self, labels: &Labels, sample_count: u64) -> Option<SeriesId> {
-        self.scratch.truncate(self.tenant_bytes);
-        self.scratch.extend_from_slice(labels.as_packed());
-        let id = SeriesId::of_packed(&self.scratch);
-        self.admit(id, sample_count)
+        let id = self.hash(|scratch| scratch.extend_from_slice(labels.as_packed()));
+        if self.is_taken_for_known(id) {
+            return Some(id);
+        }
+        self.admit_unknown(id, sample_count)
     }
 
     /// A series by packed labels that `check` vouches for; it is called only when the series is new to us, because checking UTF-8
@@ -142,11 +171,12 @@ impl<'a> SampleSink<'a> {
         check: impl FnOnce(&[u8]) -> Result<(), String>,
         sample_count: u64,
     ) -> Option<SeriesId> {
-        self.scratch.truncate(self.tenant_bytes);
-        write_packed(&mut self.scratch);
-        let id = SeriesId::of_packed(&self.scratch);
+        let id = self.hash(write_packed);
         if self.is_taken_for_known(id) {
             return Some(id);
+        }
+        if !self.is_wanted(id) {
+            return None;
         }
         if let Err(why) = check(&self.scratch[self.tenant_bytes..]) {
             self.reject(RejectReason::InvalidLabels, sample_count, || why);
@@ -167,9 +197,11 @@ impl<'a> SampleSink<'a> {
         if self.is_taken_for_known(id) {
             return Some(id);
         }
-        self.scratch.truncate(self.tenant_bytes);
-        self.scratch.extend_from_slice(labels()?.as_packed());
-        if SeriesId::of_packed(&self.scratch) != id {
+        if !self.is_wanted(id) {
+            return None;
+        }
+        let labels = labels()?;
+        if self.hash(|scratch| scratch.extend_from_slice(labels.as_packed())) != id {
             return None;
         }
         self.admit_unknown(id, sample_count)
@@ -183,27 +215,37 @@ impl<'a> SampleSink<'a> {
         labels: impl FnOnce() -> Option<Labels>,
         sample_count: u64,
     ) -> Option<SeriesId> {
-        if self.remembered_are_known && self.unknown.is_none() {
+        if self.remembered_are_known && matches!(self.pass, Pass::AllKnown) {
             return Some(id);
         }
         self.known_series(id, labels, sample_count)
     }
 
-    fn admit(&mut self, id: SeriesId, sample_count: u64) -> Option<SeriesId> {
-        if self.is_taken_for_known(id) {
-            return Some(id);
-        }
-        self.admit_unknown(id, sample_count)
+    #[inline]
+    fn hash(&mut self, write_packed: impl FnOnce(&mut Vec<u8>)) -> SeriesId {
+        self.defined_now = None;
+        self.scratch.truncate(self.tenant_bytes);
+        write_packed(&mut self.scratch);
+        SeriesId::of_packed(&self.scratch)
     }
 
     #[inline]
     fn is_taken_for_known(&mut self, id: SeriesId) -> bool {
-        match &self.unknown {
-            None => {
+        match &self.pass {
+            Pass::AllKnown => {
                 self.met.push(id);
                 true
             }
-            Some(unknown) => !unknown.contains(id),
+            Pass::Defining(unknown) => !unknown.contains(id),
+            Pass::Definitions(_) => false,
+        }
+    }
+
+    /// Whether an unknown series is to be defined.
+    fn is_wanted(&self, id: SeriesId) -> bool {
+        match &self.pass {
+            Pass::AllKnown | Pass::Defining(_) => true,
+            Pass::Definitions(wanted) => wanted.contains(&id),
         }
     }
 
@@ -215,11 +257,26 @@ impl<'a> SampleSink<'a> {
             self.reject(RejectReason::InvalidLabels, sample_count, why);
             return None;
         }
-        self.make_room();
-        let partition = id.partition(self.partition_count);
-        self.builder.define(self.tenant, partition, id, &self.scratch[self.tenant_bytes..]);
-        self.defined.push(id);
-        Some(id)
+        if let Pass::Definitions(wanted) = &mut self.pass
+            && !wanted.remove(&id)
+        {
+            return None;
+        }
+        let (slot, _) = self.make_room(id);
+        self.define(slot, id);
+        self.defined_now = Some(id);
+        self.wants_samples().then_some(id)
+    }
+
+    fn define(&mut self, slot: usize, id: SeriesId) {
+        let (tenant, partition) = (self.tenant, id.partition(self.routing.partition_count));
+        let open = &mut self.open[slot];
+        open.builder.define(tenant, partition, id, &self.scratch[self.tenant_bytes..]);
+        open.defined.push(id);
+    }
+
+    fn wants_samples(&self) -> bool {
+        !matches!(self.pass, Pass::Definitions(_))
     }
 
     /// One sample of a series admitted just before.
@@ -229,9 +286,10 @@ impl<'a> SampleSink<'a> {
             self.reject_time(timestamp);
             return;
         }
-        self.make_room();
-        self.builder.push(self.tenant, id.partition(self.partition_count), id, timestamp, value);
-        self.samples_in_batch += 1;
+        let (slot, partition) = self.make_room(id);
+        let open = &mut self.open[slot];
+        open.builder.push(self.tenant, partition, id, timestamp, value);
+        open.sample_count += 1;
     }
 
     /// One native histogram of a series admitted just before. It is validated as Prometheus does; a resolution that is too fine is
@@ -265,32 +323,34 @@ impl<'a> SampleSink<'a> {
             self.reject(RejectReason::InvalidHistogram, 1, why);
             return;
         }
-        self.make_room();
-        self.builder.value(self.tenant, id.partition(self.partition_count), id, timestamp, &value);
-        self.samples_in_batch += 1;
+        let (slot, partition) = self.make_room(id);
+        let open = &mut self.open[slot];
+        open.builder.value(self.tenant, partition, id, timestamp, &value);
+        open.sample_count += 1;
     }
 
     /// One exemplar of a series admitted just before.
     pub fn exemplar(&mut self, id: SeriesId, timestamp: i64, value: f64, labels: &Labels) {
-        if timestamp > self.admission.newest.0 || labels.as_packed().len() > LABELS_BYTES_MAX {
+        let is_let_in = timestamp <= self.admission.newest.0 && labels.as_packed().len() <= LABELS_BYTES_MAX;
+        if !is_let_in || !self.wants_samples() {
             return;
         }
-        self.make_room();
-        self.builder.exemplar(self.tenant, id.partition(self.partition_count), id, timestamp, value, labels);
+        let (slot, partition) = self.make_room(id);
+        self.open[slot].builder.exemplar(self.tenant, partition, id, timestamp, value, labels);
         self.exemplar_count += 1;
     }
 
     /// Metadata of a metric family.
     pub fn metadata(&mut self, name: &str, metadata: &Metadata) {
         let bytes = name.len() + metadata.help.len() + metadata.unit.len();
-        if bytes > LABELS_BYTES_MAX {
+        if bytes > LABELS_BYTES_MAX || !self.wants_samples() {
             return;
         }
-        self.make_room();
         // Anywhere, as long as all writers agree: with the series that has the name and no other label.
         let labels = Labels::from_pairs([(model::METRIC_NAME, name)]).unwrap_or_default();
-        let partition = SeriesId::compute(self.tenant, &labels, &mut Vec::new()).partition(self.partition_count);
-        self.builder.metadata(self.tenant, partition, name, metadata);
+        let id = SeriesId::compute(self.tenant, &labels, &mut Vec::new());
+        let (slot, partition) = self.make_room(id);
+        self.open[slot].builder.metadata(self.tenant, partition, name, metadata);
     }
 
     /// Counts what is refused for good.
@@ -310,32 +370,41 @@ impl<'a> SampleSink<'a> {
         }
     }
 
-    /// Closes the batch if what comes next might not fit.
-    fn make_room(&mut self) {
-        if self.builder.byte_len_max() >= BATCH_BYTES_AIM {
-            self.close();
+    /// The batch for what comes next of a series, closed before if it might not fit. A series that is being defined is defined in
+    /// the new one, too: each batch can be taken without the others.
+    #[inline]
+    fn make_room(&mut self, id: SeriesId) -> (usize, PartitionId) {
+        let partition = id.partition(self.routing.partition_count);
+        let slot = self.routing.slot(partition);
+        if self.open[slot].builder.byte_len_max() >= BATCH_BYTES_AIM {
+            self.close(slot);
+            if self.defined_now == Some(id) {
+                self.define(slot, id);
+            }
         }
+        (slot, partition)
     }
 
-    fn close(&mut self) {
-        if self.builder.is_empty() {
+    fn close(&mut self, slot: usize) {
+        let open = &mut self.open[slot];
+        if open.builder.is_empty() {
             return;
         }
-        let header = (self.header)();
-        let mut bytes = Vec::with_capacity(self.builder.byte_len_max());
-        self.builder.finish(header, &mut bytes);
-        let defined = std::mem::take(&mut self.defined);
-        self.finished.push(EncodedBatch { bytes, sample_count: self.samples_in_batch, defined });
-        self.samples_in_batch = 0;
+        let header = (self.name)(self.routing.groups()[slot]);
+        let mut bytes = Vec::with_capacity(open.builder.byte_len_max());
+        open.builder.finish(header, &mut bytes);
+        let (sample_count, defined) = (std::mem::take(&mut open.sample_count), std::mem::take(&mut open.defined));
+        self.finished.push(EncodedBatch { header, bytes, sample_count, defined });
     }
 
     pub(crate) fn finish(mut self) -> (Encoded, Workbench) {
-        self.close();
+        (0..self.open.len()).for_each(|slot| self.close(slot));
         let encoded = Encoded {
             batches: self.finished,
             rejections: self.rejections.into_values().collect(),
             exemplar_count: self.exemplar_count,
+            undefined: if let Pass::Definitions(wanted) = &self.pass { wanted.len() } else { 0 },
         };
-        (encoded, Workbench { builder: self.builder, scratch: self.scratch, met: self.met })
+        (encoded, Workbench { open: self.open, scratch: self.scratch, met: self.met })
     }
 }

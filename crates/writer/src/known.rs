@@ -1,4 +1,4 @@
-//! The series whose definitions a group is known to hold.
+//! The series whose definitions enough members of their group are known to hold.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,18 +46,16 @@ impl Unknown {
 }
 
 /// The ids of a request, by partition, in the order in which they came.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Met {
     partition_count: u32,
     keys: Vec<Vec<u64>>,
 }
 
 impl Met {
-    pub(crate) fn new(partition_count: u32) -> Met {
-        Met { partition_count, keys: vec![Vec::new(); partition_count as usize] }
-    }
-
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self, partition_count: u32) {
+        self.partition_count = partition_count;
+        self.keys.resize_with(partition_count as usize, Vec::new);
         self.keys.iter_mut().for_each(Vec::clear);
     }
 
@@ -146,7 +144,8 @@ mod tests {
     use super::*;
 
     fn is_known(known: &KnownSeries, id: SeriesId) -> bool {
-        let mut met = Met::new(16);
+        let mut met = Met::default();
+        met.clear(16);
         met.push(id);
         !known.unknown(&met).contains(id)
     }
@@ -171,7 +170,8 @@ mod tests {
         let known = KnownSeries::new(4, 100);
         let ids: Vec<SeriesId> = (0..40u128).map(|n| SeriesId(n << 123 | n)).collect();
         ids.iter().step_by(3).for_each(|id| known.insert(*id));
-        let mut met = Met::new(4);
+        let mut met = Met::default();
+        met.clear(4);
         ids.iter().for_each(|id| met.push(*id));
         let unknown = known.unknown(&met);
         for (n, id) in ids.iter().enumerate() {

@@ -1,76 +1,108 @@
-//! Sending batches until every one is acknowledged or the caller has to try again.
+//! The writer: from a source of samples to acknowledgements.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use batch::{Batch, BatchHeader};
-use model::{DurationMs, TenantId, TimestampMs};
+use batch::{BATCH_BYTES_MAX, Batch};
+use cluster::{ClusterMap, GroupId};
+use model::{DurationMs, SeriesId, TenantId, TimestampMs};
 use parking_lot::Mutex;
-use storage::{AppendError, AppendOutcome, RejectReason, Rejection};
+use peer::Members;
+use storage::{AppendError, AppendOutcome};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::MissedTickBehavior;
 
-use crate::encode::{Admission, Encoded, EncodedBatch, SampleSink, SampleSource, Workbench};
-use crate::known::{KnownSeries, Unknown};
-use crate::replica::{PushReply, Replica};
+use crate::delivery::{Delivery, NotDelivered, parse};
+use crate::encode::{Admission, Encoded, EncodedBatch, Pass, SampleSink, SampleSource, Workbench};
+use crate::outgoing::{Outgoing, Stats};
+use crate::routing::Routing;
 
-/// How often a request is encoded again because a replica asks for definitions. Once is the rule; more only if series are
-/// forgotten between two attempts.
+/// How often a request is encoded anew because a replica asks for series that the source cannot tell.
 const ATTEMPTS_MAX: usize = 3;
 
 /// Workbenches kept for the next requests; each holds as much as the largest request that it saw.
 const WORKBENCHES_MAX: usize = 8;
 
+/// How often deadlines and resends are looked at.
+const TICK: Duration = Duration::from_millis(250);
+
 /// Bounds of a writer.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Number of partitions of the cluster.
-    pub partition_count: u32,
     /// How far back samples are taken.
     pub window: DurationMs,
     /// How far ahead of the clock samples are taken.
     pub ahead: DurationMs,
     /// Series whose definitions are remembered as sent: bounds 18 bytes each.
     pub known_series_max: usize,
+    /// Bounds and times of what is on its way.
+    pub in_flight: replication::writer::Limits,
+    /// Bytes of definitions on their way that replicas have asked for.
+    pub definition_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            partition_count: 16,
             window: DurationMs::hours(3),
             ahead: DurationMs::mins(10),
             known_series_max: 4_000_000,
+            in_flight: replication::writer::Limits::default(),
+            definition_bytes_max: 64 << 20,
         }
     }
 }
 
-/// Writes samples to a group of replicas.
+impl Limits {
+    /// Panics where the bounds contradict each other.
+    fn validate(&self) {
+        let in_flight = &self.in_flight;
+        assert!(in_flight.replica_bytes_max >= BATCH_BYTES_MAX, "a batch can be on its way to a replica");
+        assert!(
+            in_flight.in_flight_bytes_max >= in_flight.replica_bytes_max,
+            "what one replica may hold up is in flight"
+        );
+        assert!(self.definition_bytes_max >= BATCH_BYTES_MAX, "a batch of definitions can be on its way");
+    }
+
+    /// A request that is larger is sent in turns, so that it does not meet a bound by itself.
+    fn turn_bytes(&self) -> usize {
+        self.in_flight.replica_bytes_max / 2
+    }
+}
+
+/// Writes samples to groups of replicas.
 pub struct Writer {
-    replica: Arc<dyn Replica>,
+    outgoing: Arc<Outgoing>,
     limits: Limits,
     /// May change while running: a reload can.
-    window_ms: std::sync::atomic::AtomicI64,
-    id: u64,
-    group: u32,
-    generation: u64,
-    seq: AtomicU64,
-    known: KnownSeries,
+    window_ms: AtomicI64,
     workbenches: Mutex<Vec<Workbench>>,
+    clock: AbortHandle,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.clock.abort();
+        self.outgoing.stop();
+    }
 }
 
 impl Writer {
-    /// `id` is drawn at random by the process at its start.
-    pub fn new(replica: Arc<dyn Replica>, group: u32, generation: u64, id: u64, limits: Limits) -> Writer {
-        Writer {
-            replica,
-            window_ms: std::sync::atomic::AtomicI64::new(limits.window.0),
-            known: KnownSeries::new(limits.partition_count, limits.known_series_max),
-            limits,
-            id,
-            group,
-            generation,
-            seq: AtomicU64::new(1),
-            workbenches: Mutex::default(),
-        }
+    /// `id` is drawn at random by the process at its start. To be called within a runtime: calls to replicas go on there.
+    pub fn new(id: u64, map: watch::Receiver<Arc<ClusterMap>>, members: Arc<dyn Members>, limits: Limits) -> Writer {
+        limits.validate();
+        let runtime = Handle::current();
+        let outgoing = Arc::new(Outgoing::new(id, members, limits, runtime.clone()));
+        let mut map = map;
+        let first = map.borrow_and_update().clone();
+        outgoing.follow(&first);
+        let clock = runtime.spawn(keep_time(Arc::downgrade(&outgoing), map)).abort_handle();
+        Writer { outgoing, window_ms: AtomicI64::new(limits.window.0), limits, workbenches: Mutex::default(), clock }
     }
 
     /// Changes how far back samples are taken.
@@ -80,7 +112,7 @@ impl Writer {
 
     /// Changes when series were forgotten that were known; see [`SampleSource::defined_at`].
     pub fn epoch(&self) -> u64 {
-        self.known.epoch()
+        self.outgoing.routing().map_or(0, |routing| routing.known.epoch())
     }
 
     /// What is let in at `now`.
@@ -89,12 +121,17 @@ impl Writer {
         Admission { oldest: now - window, newest: now + self.limits.ahead }
     }
 
+    /// How it is.
+    pub fn stats(&self) -> Stats {
+        self.outgoing.stats()
+    }
+
     /// Writes all of `source`. `Ok` means that all that was not refused is durable; an error that nothing is known, and the
-    /// caller should try again.
+    /// caller should try again, unless it is said to be the caller's.
     pub async fn write(
         &self,
         tenant: &TenantId,
-        source: &(impl SampleSource + ?Sized),
+        source: &(impl SampleSource + Sync + ?Sized),
         now: TimestampMs,
     ) -> Result<AppendOutcome, AppendError> {
         self.write_admitted(tenant, source, self.admission(now)).await
@@ -104,97 +141,132 @@ impl Writer {
     pub async fn write_admitted(
         &self,
         tenant: &TenantId,
-        source: &(impl SampleSource + ?Sized),
+        source: &(impl SampleSource + Sync + ?Sized),
         admission: Admission,
     ) -> Result<AppendOutcome, AppendError> {
         for _ in 0..ATTEMPTS_MAX {
-            let encoded = self.encode(tenant, source, admission)?;
+            let routing = self.outgoing.routing().map_err(|e| AppendError::Unavailable(e.to_string()))?;
+            let encoded = self.encode(&routing, tenant, source, admission)?;
             let mut outcome = AppendOutcome {
                 stored_samples: 0,
                 stored_exemplars: encoded.exemplar_count,
                 rejections: encoded.rejections,
             };
-            match self.send(encoded.batches, &mut outcome).await? {
-                Sent::All => return Ok(outcome),
-                Sent::Again => {}
+            let define = |group: GroupId, ids: &[SeriesId]| self.define(&routing, tenant, source, group, ids);
+            let mut left = VecDeque::from(encoded.batches);
+            loop {
+                let turn = self.next_turn(&mut left);
+                if turn.is_empty() {
+                    return Ok(outcome);
+                }
+                let delivery = Delivery::begin(&self.outgoing, &routing, turn)?;
+                match delivery.run(&define).await {
+                    Ok(delivered) => {
+                        outcome.stored_samples += delivered.sample_count;
+                        outcome.rejections.extend(delivered.sealed);
+                    }
+                    Err(NotDelivered::Failed(e)) => return Err(e),
+                    Err(NotDelivered::Undefined) => break,
+                }
             }
         }
-        Err(AppendError::Unavailable("the replica keeps asking for definitions".to_owned()))
+        Err(AppendError::Unavailable("a replica keeps asking for definitions that nobody has".to_owned()))
+    }
+
+    fn next_turn(&self, left: &mut VecDeque<EncodedBatch>) -> Vec<EncodedBatch> {
+        let (mut turn, mut bytes) = (Vec::with_capacity(left.len()), 0);
+        while let Some(batch) = left.pop_front() {
+            bytes += batch.bytes.len();
+            turn.push(batch);
+            if left.front().is_some_and(|next| bytes + next.bytes.len() > self.limits.turn_bytes()) {
+                break;
+            }
+        }
+        turn
     }
 
     fn encode(
         &self,
+        routing: &Routing,
         tenant: &TenantId,
         source: &(impl SampleSource + ?Sized),
         admission: Admission,
     ) -> Result<Encoded, AppendError> {
-        let spare = self.workbenches.lock().pop();
-        let workbench = spare.unwrap_or_else(|| Workbench::new(self.limits.partition_count));
-        let (encoded, workbench) = self.encode_with(tenant, source, admission, None, workbench)?;
-        let unknown = self.known.unknown(&workbench.met);
+        let workbench = self.workbenches.lock().pop().unwrap_or_default();
+        let (encoded, workbench) = self.walk(routing, tenant, source, admission, Pass::AllKnown, workbench)?;
+        let unknown = routing.known.unknown(&workbench.met);
         let (encoded, workbench) = if unknown.is_empty() {
             (encoded, workbench)
         } else {
             drop(encoded);
-            self.encode_with(tenant, source, admission, Some(unknown), workbench)?
+            self.walk(routing, tenant, source, admission, Pass::Defining(unknown), workbench)?
         };
+        self.put_back(workbench);
+        Ok(encoded)
+    }
+
+    /// Batches of nothing but the definitions of these series; `None` where some are not in the source (any more).
+    fn define(
+        &self,
+        routing: &Routing,
+        tenant: &TenantId,
+        source: &(impl SampleSource + ?Sized),
+        group: GroupId,
+        ids: &[SeriesId],
+    ) -> Option<Vec<Batch>> {
+        let workbench = self.workbenches.lock().pop().unwrap_or_default();
+        let pass = Pass::Definitions(ids.iter().copied().collect());
+        let everything = Admission { oldest: TimestampMs::MIN, newest: TimestampMs::MAX };
+        let (encoded, workbench) = self.walk(routing, tenant, source, everything, pass, workbench).ok()?;
+        self.put_back(workbench);
+        let is_told = encoded.undefined == 0 && encoded.batches.iter().all(|batch| batch.header.group == group.0);
+        let batches = encoded.batches.into_iter().map(|batch| parse(batch.bytes).ok());
+        if is_told { batches.collect() } else { None }
+    }
+
+    fn put_back(&self, workbench: Workbench) {
         let mut spare = self.workbenches.lock();
         if spare.len() < WORKBENCHES_MAX {
             spare.push(workbench);
         }
-        Ok(encoded)
     }
 
-    fn encode_with(
+    fn walk(
         &self,
+        routing: &Routing,
         tenant: &TenantId,
         source: &(impl SampleSource + ?Sized),
         admission: Admission,
-        unknown: Option<Unknown>,
+        pass: Pass,
         workbench: Workbench,
     ) -> Result<(Encoded, Workbench), AppendError> {
-        let mut header = || BatchHeader {
-            group: self.group,
-            generation: self.generation,
-            writer: self.id,
-            seq: self.seq.fetch_add(1, Ordering::Relaxed),
-        };
-        let partition_count = self.limits.partition_count;
-        let remembered_are_known = source.defined_at() == Some(self.known.epoch());
-        let mut sink =
-            SampleSink::new(tenant, partition_count, admission, unknown, remembered_are_known, &mut header, workbench);
+        let mut name = |group| self.outgoing.name(group);
+        let remembered_are_known = source.defined_at() == Some(routing.known.epoch());
+        let pass = (pass, remembered_are_known);
+        let mut sink = SampleSink::new(tenant, routing, admission, pass, &mut name, workbench);
         source.walk(&mut sink).map_err(AppendError::Malformed)?;
         Ok(sink.finish())
     }
-
-    /// One after the other: a later batch may rely on the definitions of an earlier one.
-    async fn send(&self, batches: Vec<EncodedBatch>, outcome: &mut AppendOutcome) -> Result<Sent, AppendError> {
-        for EncodedBatch { bytes, sample_count, defined } in batches {
-            let batch =
-                Batch::parse(bytes.into()).map_err(|e| AppendError::Unavailable(format!("BUG: own batch: {e}")))?;
-            match self.replica.push(batch).await {
-                PushReply::Ok { .. } => {
-                    outcome.stored_samples += sample_count;
-                    defined.into_iter().for_each(|id| self.known.insert(id));
-                }
-                PushReply::Need(ids) => {
-                    ids.into_iter().for_each(|id| self.known.remove(id));
-                    return Ok(Sent::Again);
-                }
-                PushReply::Sealed(before) => {
-                    let example = format!("time before {before} takes no more samples");
-                    outcome.rejections.push(Rejection { reason: RejectReason::TooOld, sample_count, example });
-                }
-                PushReply::Full { limit_bytes } => return Err(AppendError::Overload { limit_bytes }),
-                PushReply::NotNow(why) => return Err(AppendError::Unavailable(why)),
-                PushReply::Refused(why) => return Err(AppendError::Unavailable(format!("refused: {why}"))),
-            }
-        }
-        Ok(Sent::All)
-    }
 }
 
-enum Sent {
-    All,
-    Again,
+/// Lets the protocol's time pass and follows the map, as long as the writer is there.
+async fn keep_time(outgoing: Weak<Outgoing>, mut map: watch::Receiver<Arc<ClusterMap>>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_followed = true;
+    loop {
+        let newer = tokio::select! {
+            // Cancel-safe because neither loses anything.
+            _ = ticks.tick() => None,
+            changed = map.changed(), if is_followed => {
+                is_followed = changed.is_ok();
+                Some(map.borrow_and_update().clone())
+            }
+        };
+        let Some(outgoing) = outgoing.upgrade() else { return };
+        match newer {
+            Some(map) => outgoing.follow(&map),
+            None => outgoing.tick(),
+        }
+    }
 }

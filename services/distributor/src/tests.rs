@@ -4,44 +4,35 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use batch::Batch;
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use model::TimestampMs;
+use peer::Answer;
+use replication::Entry;
+use replication::replica::{NotNow, PushReply};
 use server::{Metrics, clock};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
-use writer::{PushReply, Replica, Writer};
+use writer::testing::{PushOnly, TAKEN, alone};
 
 use crate::{Distributor, Limits};
 
-/// Answers always the same, once it may.
-struct Says {
-    reply: PushReply,
-    /// One permit for each batch that has arrived.
-    arrived: Arc<Semaphore>,
-    may: Arc<Semaphore>,
-}
-
-impl Replica for Says {
-    fn push(&self, _batch: Batch) -> BoxFuture<'static, PushReply> {
-        let (reply, may) = (self.reply.clone(), self.may.clone());
-        self.arrived.add_permits(1);
-        async move {
-            drop(may.acquire().await);
-            reply
-        }
-        .boxed()
-    }
-}
-
-const TAKEN: PushReply = PushReply::Ok { generation: 1 };
 const LIMITS: Limits = Limits { body_bytes_max: 1000, requests_max: 1 };
 
 fn distributor(reply: PushReply) -> Arc<Distributor> {
     distributor_that_waits(reply, Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(1)))
 }
 
+/// Of a replica that answers always the same, once it may; one permit for each batch that has arrived.
 fn distributor_that_waits(reply: PushReply, arrived: Arc<Semaphore>, may: Arc<Semaphore>) -> Arc<Distributor> {
-    let writer = Writer::new(Arc::new(Says { reply, arrived, may }), 1, 1, 7, writer::Limits::default());
+    let push = move |_: Entry, _: Batch| -> Answer<PushReply> {
+        let (reply, may) = (reply.clone(), may.clone());
+        arrived.add_permits(1);
+        async move {
+            drop(may.acquire().await);
+            Ok(reply)
+        }
+        .boxed()
+    };
+    let writer = alone(Arc::new(PushOnly(push)), writer::Limits::default());
     Distributor::new(Arc::new(writer), LIMITS, &Metrics::default())
 }
 
@@ -81,7 +72,19 @@ async fn the_status_says_whether_to_try_again() {
     for (reply, status, retry, text) in [
         (TAKEN, 204, None, ""),
         (PushReply::Full { limit_bytes: 9 }, 503, Some("1"), "too many bytes in flight (limit 9)\n"),
-        (PushReply::NotNow("no disk".to_owned()), 503, Some("1"), "ingester unavailable: no disk\n"),
+        (
+            PushReply::NotNow(NotNow::Unavailable),
+            503,
+            Some("1"),
+            "ingester unavailable: n0/0000000000000001 takes nothing now: unavailable\n",
+        ),
+        // Not to be tried again.
+        (
+            PushReply::Refused("m{} is held with other labels".to_owned()),
+            400,
+            None,
+            "n0/0000000000000001: m{} is held with other labels\n",
+        ),
     ] {
         let got = post(&distributor(reply.clone()), request(&[0])).await;
         assert_eq!(got, (status, retry.map(str::to_owned), text.to_owned()), "{reply:?}");

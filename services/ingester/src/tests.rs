@@ -10,7 +10,7 @@ use futures::{FutureExt, StreamExt};
 use model::{Labels, Matcher, TenantId, TimeRange, TimestampMs};
 use proptest::prelude::*;
 use storage::{AppendError, Queryable, RejectReason, SelectRequest, Shard};
-use writer::{Limits, SampleSink, SampleSource, Writer};
+use writer::{AsMember, Limits, SampleSink, SampleSource, Writer};
 
 use crate::{Config, Ingester};
 
@@ -39,7 +39,7 @@ fn config(disk: &SimDisk) -> Config {
 
 fn open(disk: &SimDisk) -> (Arc<Ingester>, Writer) {
     let ingester = Ingester::open(config(disk)).unwrap();
-    let writer = Writer::new(ingester.clone(), 1, 1, 7, Limits::default());
+    let writer = writer::testing::alone(Arc::new(AsMember(ingester.clone())), Limits::default());
     (ingester, writer)
 }
 
@@ -136,8 +136,8 @@ async fn a_full_disk_is_unavailable_and_goes_on_when_there_is_room() {
     write(&writer, vec![(1, NOW.0, 1.0)]).await.unwrap();
     disk.set_capacity(Some(disk.used_bytes() + 20));
     let refused = write(&writer, vec![(1, NOW.0 + 1, 1.0)]).await;
-    assert!(matches!(refused, Err(AppendError::Unavailable(why)) if why.contains("no storage space")));
-    assert!(ingester.status().log_failure.is_some());
+    assert!(matches!(refused, Err(AppendError::Unavailable(_))));
+    assert!(ingester.status().log_failure.is_some_and(|why| why.contains("no storage space")));
     assert!(ingester.write_snapshot().is_err(), "no room for a snapshot either");
     disk.set_capacity(None);
     write(&writer, vec![(1, NOW.0 + 1, 1.0)]).await.unwrap();
@@ -166,8 +166,9 @@ proptest! {
         snapshot_every in 3usize..12,
         rounds in proptest::collection::vec(proptest::collection::vec((0u32..20, 0i64..100_000), 1..10), 1..40),
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
         let disk = SimDisk::new();
+        let _within = runtime.enter();
         let (ingester, writer) = open(&disk);
         let mut acknowledged = BTreeMap::new();
         runtime.block_on(async {

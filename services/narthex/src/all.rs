@@ -9,7 +9,7 @@ use cluster::ClusterMap;
 use distributor::Distributor;
 use httpclient::EnvironmentProxy;
 use ingester::{Closer, Identity, Ingester, Sync};
-use model::TenantId;
+use model::{DurationMs, TenantId};
 use promql::{engine, features};
 use querier::{Api, ApiOptions, ApiSources, Evaluator};
 use regexp::Regexp;
@@ -23,8 +23,9 @@ use writer::Writer;
 use crate::data_dir::DataDir;
 use crate::flags::{All, WalSync};
 use crate::front::Front;
+use crate::local_members::LocalMembers;
 use crate::state::{Running, State};
-use crate::{configuration, control_plane, data_dir, process_metrics};
+use crate::{configuration, control_plane, data_dir, process_metrics, writer_metrics};
 
 /// How often a head snapshot is due in any case.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15 * 60);
@@ -56,17 +57,19 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     let http = tokio::spawn(listener.serve(front.router(), stopped.clone()));
 
     let control_plane = control_plane::open(&flags.storage_path, data.incarnation).await?;
-    let (group, generation) = control_plane::group(&control_plane)?;
+    let (_, generation) = control_plane::group(&control_plane)?;
     let ingester = open_ingester(flags, &config, generation).await?;
     control_plane::record_losses(&control_plane, &ingester, clock::now()).await?;
-    let limits = writer::Limits { window: configuration::window(&config), ..writer::Limits::default() };
-    let writer = Arc::new(Writer::new(ingester.clone(), group.0, generation, rand::random(), limits));
+    let limits = writer_limits(configuration::window(&config));
+    let members = LocalMembers::new(&control_plane.map().borrow(), &ingester)?;
+    let writer = Arc::new(Writer::new(rand::random(), control_plane.map(), Arc::new(members), limits));
     let blocks = open_blocks(bucket.clone()).await?;
     let limits = scraper::Limits { threads: scrape_threads(), ..scraper::Limits::default() };
     let scraper = Scraper::new(writer.clone(), scraper_outside(), limits, &metrics).context("start the scraper")?;
     let scraper = Arc::new(scraper);
     let distributor = Distributor::new(writer.clone(), distributor::Limits::default(), &metrics);
     process_metrics::register(&metrics, &ingester);
+    writer_metrics::register(&metrics, &writer);
     let state = Arc::new(State::new(flags, config, scraper.clone(), writer, ingester.clone(), stop.clone(), &metrics));
     let evaluator = evaluator(flags, &ingester, &blocks)?;
     let api = Arc::new(Api::new(evaluator, sources(&state, metrics), api_options(flags, &state)?));
@@ -203,6 +206,13 @@ fn evaluator(flags: &All, ingester: &Arc<Ingester>, blocks: &Arc<Blocks>) -> any
     let pool = ComputePool::start(threads, COMPUTE_QUEUE_MAX).context("start compute pool")?;
     let limits = querier::Limits { concurrency_max: flags.query_max_concurrency, ..querier::Limits::default() };
     Ok(Evaluator::new(store, pool, limits))
+}
+
+/// The only replica may hold up all that is in flight: there is nobody else to go on with.
+fn writer_limits(window: DurationMs) -> writer::Limits {
+    let mut in_flight = replication::writer::Limits::default();
+    in_flight.replica_bytes_max = in_flight.in_flight_bytes_max;
+    writer::Limits { window, in_flight, ..writer::Limits::default() }
 }
 
 /// Half of the cores: one takes in about 800,000 samples a second, and what is scraped is to be stored and asked for, too.

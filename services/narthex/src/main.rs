@@ -9,11 +9,13 @@ mod data_dir;
 mod flags;
 mod front;
 mod grpc_tls;
+mod local_members;
 mod log;
 mod node_flags;
 mod process_metrics;
 mod ruler;
 mod state;
+mod writer_metrics;
 
 use flags::{Command, CommandLine};
 

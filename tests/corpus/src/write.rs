@@ -1,7 +1,5 @@
 //! Remote write from the HTTP request to the batch, with a replica that takes everything.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
@@ -13,19 +11,11 @@ use distributor::Distributor;
 use server::Metrics;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
-use writer::{PushReply, Replica, Writer};
-
-struct TakesAll;
-
-impl Replica for TakesAll {
-    fn push(&self, batch: Batch) -> Pin<Box<dyn Future<Output = PushReply> + Send>> {
-        batch::fuzzing::fuzz_batch(batch.bytes());
-        Box::pin(async { PushReply::Ok { generation: 1 } })
-    }
-}
+use writer::testing::{TAKEN, saying};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).build();
+    let built =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).enable_time().build();
     built.expect("a thread can be started")
 });
 
@@ -37,7 +27,12 @@ pub(crate) fn request(bytes: &[u8]) {
         return;
     };
     // What the writer remembers must not leak from one input to the next.
-    let writer = Arc::new(Writer::new(Arc::new(TakesAll), 0, 1, 7, writer::Limits::default()));
+    let _within = RUNTIME.enter();
+    let take = |batch: &Batch| {
+        batch::fuzzing::fuzz_batch(batch.bytes());
+        TAKEN
+    };
+    let writer = Arc::new(saying(take, writer::Limits::default()));
     let router: Router = Distributor::new(writer, distributor::Limits::default(), &Metrics::default()).router();
     let request = Request::post("/api/v1/write")
         .header(CONTENT_TYPE, content_type)

@@ -1,12 +1,13 @@
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use batch::{Batch, Column};
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use model::{CounterResetHint, Histogram, SampleValue, Span, TenantId, TimestampMs};
 use proptest::prelude::*;
 use storage::{AppendError, AppendOutcome};
-use writer::{Limits, PushReply, Replica, Writer};
+use tokio::runtime::Runtime;
+use writer::Limits;
+use writer::testing::{TAKEN, saying};
 
 use super::*;
 
@@ -35,8 +36,8 @@ fn series(parts: &[Vec<u8>]) -> Vec<u8> {
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
-impl Replica for Lines {
-    fn push(&self, batch: Batch) -> BoxFuture<'static, PushReply> {
+impl Lines {
+    fn take(&self, batch: &Batch) {
         let mut labels = std::collections::BTreeMap::new();
         let mut lines = self.0.lock().unwrap();
         for column in batch.sections().iter().flat_map(|s| s.columns()) {
@@ -58,13 +59,22 @@ impl Replica for Lines {
             }
         }
         lines.sort();
-        futures::future::ready(PushReply::Ok { generation: 1 }).boxed()
     }
 }
 
+/// Writers want one; what is written here waits for nothing.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
+
 fn write(request: &[u8]) -> (Vec<String>, Result<AppendOutcome, AppendError>) {
     let lines = Lines::default();
-    let writer = Writer::new(Arc::new(lines.clone()), 1, 1, 1, Limits::default());
+    let _within = RUNTIME.enter();
+    let replica = lines.clone();
+    let take = move |batch: &Batch| {
+        replica.take(batch);
+        TAKEN
+    };
+    let writer = saying(take, Limits::default());
     let outcome =
         writer.write(&TenantId::anonymous(), &WriteRequest::new(request), TimestampMs(100)).now_or_never().unwrap();
     let lines = lines.0.lock().unwrap().clone();

@@ -1,6 +1,6 @@
 //! What happens between the scraper and its storage.
 
-use writer::PushReply;
+use replication::replica::{NotNow, PushReply};
 
 use super::support::{Reply, Rig, Site, job, until};
 
@@ -9,7 +9,7 @@ async fn a_storage_that_is_away_for_a_moment_loses_nothing() {
     let site = Site::start(|_| Reply::text("a 1\n")).await;
     let rig = Rig::start(&job("", &[&site.address]).replace("100ms", "2s")).await;
     rig.until_up().await;
-    rig.twin.0.lock().refusal = Some(PushReply::NotNow("starting".to_owned()));
+    rig.twin.0.lock().refusal = Some(PushReply::NotNow(NotNow::Unavailable));
     let hits = site.hits();
     until("a scrape", || site.hits() > hits).await;
     until("a retry", || !rig.metrics.encode().contains("narthex_scraper_write_retries_total 0\n")).await;

@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use batch::{Batch, Column};
 use config::{Config, Defaults};
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use model::{Labels, Metadata, SeriesId, TenantId, is_stale};
 use parking_lot::Mutex;
+use replication::replica::PushReply;
 use server::Metrics;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use writer::{PushReply, Replica, Writer};
+use writer::testing::{TAKEN, saying};
 
 use crate::{EnvironmentProxy, Limits, Outside, PoolSnapshot, Scraper};
 
@@ -185,12 +184,6 @@ pub(super) struct Held {
 #[derive(Clone, Default)]
 pub(super) struct Twin(pub(super) Arc<Mutex<Held>>);
 
-impl Replica for Twin {
-    fn push(&self, batch: Batch) -> BoxFuture<'static, PushReply> {
-        futures::future::ready(self.0.lock().take(&batch)).boxed()
-    }
-}
-
 impl Held {
     fn take(&mut self, batch: &Batch) -> PushReply {
         if let Some(refusal) = &self.refusal {
@@ -229,7 +222,7 @@ impl Held {
             return PushReply::Need(unknown);
         }
         self.samples.extend(samples);
-        PushReply::Ok { generation: 1 }
+        TAKEN
     }
 }
 
@@ -286,8 +279,8 @@ pub(super) fn parse(yaml: &str) -> Config {
 impl Rig {
     pub(super) fn idle() -> Rig {
         let twin = Twin::default();
-        let limits = writer::Limits::default();
-        let writer = Arc::new(Writer::new(Arc::new(twin.clone()), 1, 1, 7, limits));
+        let replica = twin.clone();
+        let writer = Arc::new(saying(move |batch| replica.0.lock().take(batch), writer::Limits::default()));
         let outside = Outside {
             tenant: TenantId::anonymous(),
             user_agent: "Narthex/test".to_owned(),
