@@ -277,7 +277,7 @@ async fn the_index_says_whose_blocks_are() {
         (ours, Some((GroupId(3), TimestampMs(HOURS_2))), false),
         (merged, None, false),
         (theirs, None, false),
-        (labelled, None, true),
+        (labelled, Some((GroupId(3), TimestampMs(0))), true),
     ];
     expected.sort_unstable();
     assert_eq!(found, expected);
