@@ -348,3 +348,23 @@ async fn manifests_are_read_by_their_name() {
         assert!(store.manifest(TenantId::anonymous(), none).await.is_err());
     }
 }
+
+#[test]
+fn more_blocks_than_threads_are_merged() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let place = Place::new();
+        let mut blocks = Vec::new();
+        for part in 0..6 {
+            blocks.push(place.cut(2500, own(part * HOURS_2)).await);
+        }
+        let (store, _) = place.store(Limits::default());
+        let (served, found) = ask(&store, &blocks, all()).await;
+        assert_eq!((served.len(), found.unwrap().len()), (6, 2500));
+    });
+}
