@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,8 +10,8 @@ use model::{MatchOp, Matcher, TenantId, TimeRange, TimestampMs};
 use storage::{SelectRequest, Shard};
 
 use crate::read::Block;
-use crate::source::{Checksums, MemoryBlock};
-use crate::{BlockFile, ReadError};
+use crate::source::{Checksums, MemoryBlock, MemoryFile};
+use crate::{BlockFile, IndexHeader, ReadError};
 
 const META: &str = r#"{"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV","minTime":0,"maxTime":1,"version":1}"#;
 
@@ -38,6 +39,19 @@ pub fn fuzz_files(bytes: &[u8]) {
     let (index, rest) = rest.split_at(cut([a, b, c, d], rest.len()));
     let (segment, tombstones) = rest.split_at(cut([e, f, g, h], rest.len()));
     fuzz_index_and_chunks(index, segment, tombstones);
+}
+
+/// `bytes` as an index header, of a block of which nothing else can be read.
+pub fn fuzz_header(bytes: &[u8]) {
+    for checksums in [Checksums::Compared, Checksums::Ignored] {
+        let file = Arc::new(MemoryFile(Bytes::copy_from_slice(bytes)));
+        let far = Arc::new(MemoryBlock::default());
+        if let Ok(header) = IndexHeader::read(file, Path::new("header"), far, checksums)
+            && let Ok(block) = Block::open_with(Arc::new(header), checksums)
+        {
+            ask_everything(&block);
+        }
+    }
 }
 
 /// `bytes` as `meta.json`: what is read is read again from what is written of it.

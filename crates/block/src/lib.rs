@@ -21,7 +21,7 @@ pub mod fuzzing;
 pub use error::{BlockFile, Damage, ReadError, WriteError};
 pub use header::{HeaderError, IndexHeader};
 pub use meta::{BlockMeta, BlockParent, BlockStats, Compaction, Downsample, IndexStats, ThanosFile, ThanosMeta};
-pub use read::{Block, ChunkMeta, SeriesRef};
+pub use read::{Block, ChunkMeta, Matched, SeriesRef};
 pub use source::{BlockSource, LocalBlock, LocalFile, MemoryBlock, MemoryFile, RangeRead};
 pub use symbols::{Symbols, SymbolsBuilder};
 pub use tombstones::{Interval, Tombstones};

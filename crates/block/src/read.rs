@@ -27,6 +27,7 @@ use crate::{
     BlockFile, BlockMeta, CRC_BYTES, Damage, INDEX_HEADER_BYTES, INDEX_MAGIC, INDEX_VERSION, ReadError, TOC_BYTES,
 };
 
+pub use self::select::Matched;
 use self::table::PostingsTable;
 
 /// A series within one block: its offset in the index, divided by 16. References rise in the order of labels.

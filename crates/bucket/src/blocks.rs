@@ -1,7 +1,6 @@
 //! The blocks of the bucket, open for reading.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use block::{Block, BlockMeta};
@@ -9,26 +8,25 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use model::{TenantId, TimeRange};
 use parking_lot::RwLock;
-use storage::{
-    LabelQuery, LabelQueryAnswer, Missing, Queryable, SelectError, SelectRequest, Selection, SeriesBatch, Union, chain,
-};
-use tokio::sync::mpsc;
+use storage::{LabelQuery, LabelQueryAnswer, Missing, Queryable, SelectError, SelectRequest, Selection, Union, chain};
+use tokio::sync::Semaphore;
 use tracing::warn;
 use ulid::Ulid;
 
 use crate::remote::may_pass;
-use crate::{Bucket, Error};
+use crate::{Bucket, Error, OnFailure, stream_block};
 
 /// The label under which Thanos and we keep the tenant of a block.
 const TENANT_LABEL: &str = "tenant_id";
-/// Batches of a block read ahead of whoever merges them.
-const READ_AHEAD: usize = 1;
+/// Blocks read at the same moment: enough that a disk or a bucket has something to do.
+const THREADS_MAX: usize = 64;
 
 /// All blocks of a bucket; clones are the same.
 #[derive(Clone)]
 pub struct Blocks {
     bucket: Bucket,
     known: Arc<RwLock<Known>>,
+    threads: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -52,12 +50,13 @@ struct SetAside {
 struct OneBlock {
     block: Arc<Block>,
     known: Arc<RwLock<Known>>,
+    threads: Arc<Semaphore>,
 }
 
 impl Blocks {
     /// Nothing is open before the first [`Blocks::refresh`].
     pub fn new(bucket: Bucket) -> Blocks {
-        Blocks { bucket, known: Arc::default() }
+        Blocks { bucket, known: Arc::default(), threads: Arc::new(Semaphore::new(THREADS_MAX)) }
     }
 
     /// Opens blocks that are new in the bucket and forgets those that are gone.
@@ -151,7 +150,7 @@ impl Blocks {
         let known = self.known.read();
         let wanted = known.open.values().filter(|b| b.meta().range().overlaps(&range) && belongs(b.meta(), tenant));
         let store = |block: &Arc<Block>| -> Arc<dyn Queryable> {
-            Arc::new(OneBlock { block: block.clone(), known: self.known.clone() })
+            Arc::new(OneBlock { block: block.clone(), known: self.known.clone(), threads: self.threads.clone() })
         };
         Union::new(wanted.map(store).collect())
     }
@@ -210,7 +209,7 @@ impl OneBlock {
         &self,
         f: impl FnOnce(&Block) -> Result<Vec<String>, block::ReadError> + Send + 'static,
     ) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {
-        let this = OneBlock { block: self.block.clone(), known: self.known.clone() };
+        let this = OneBlock { block: self.block.clone(), known: self.known.clone(), threads: self.threads.clone() };
         async move {
             let done = tokio::task::spawn_blocking(move || f(&this.block).map_err(|e| this.failed(e))).await;
             let values = done.map_err(|e| SelectError::Unavailable(e.to_string()))??;
@@ -222,19 +221,9 @@ impl OneBlock {
 
 impl Queryable for OneBlock {
     fn select(&self, request: SelectRequest) -> Selection {
-        let this = OneBlock { block: self.block.clone(), known: self.known.clone() };
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        tokio::task::spawn_blocking(move || {
-            let mut give = |batch: SeriesBatch| match sender.blocking_send(Ok(batch)) {
-                Ok(()) => ControlFlow::Continue(()),
-                // The reader has gone away.
-                Err(_) => ControlFlow::Break(()),
-            };
-            if let Err(e) = this.block.select(&request, &mut give) {
-                drop(sender.blocking_send(Err(this.failed(e))));
-            }
-        });
-        futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed().into()
+        let this = OneBlock { block: self.block.clone(), known: self.known.clone(), threads: self.threads.clone() };
+        let failed: OnFailure = Arc::new(move |e| this.failed(e));
+        stream_block(self.block.clone(), request, self.threads.clone(), failed).into()
     }
 
     fn label_names(&self, query: LabelQuery) -> BoxFuture<'static, Result<LabelQueryAnswer, SelectError>> {

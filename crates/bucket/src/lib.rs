@@ -14,6 +14,7 @@ mod manifest;
 mod remote;
 mod s3;
 mod store;
+mod stream;
 mod survey;
 
 pub use blocks::{Blocks, belongs, foreign_labels};
@@ -21,6 +22,7 @@ pub use manifest::{Created, Manifest, ManifestBlock};
 pub use remote::may_pass;
 pub use s3::S3Error;
 pub use store::{Bucket, Error};
+pub use stream::{OnFailure, stream_block};
 pub use survey::Surveyed;
 
 #[cfg(test)]

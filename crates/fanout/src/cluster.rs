@@ -140,7 +140,8 @@ impl Shared {
         self.map.borrow().clone()
     }
 
-    /// The members of a group in the order in which to ask them: each the first in turn, those in trouble later, `avoid` last.
+    /// The members of a group in the order in which to ask them: each the first in turn, those that are
+    /// not filled later, then those in trouble, `avoid` last.
     pub(crate) fn preferred(&self, group: &Group, avoid: &[ReplicaId]) -> Vec<ReplicaId> {
         let mut members = live_members(group);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
@@ -148,7 +149,9 @@ impl Shared {
         let now = Instant::now();
         let troubles = self.troubles.lock();
         let troubled = |id: &ReplicaId| troubles.get(id).is_some_and(|since| now.duration_since(*since) < TROUBLE);
-        members.sort_by_cached_key(|id| (avoid.contains(id), troubled(id)));
+        // With those that hold everything a quorum of the newest generation is one of those before, too.
+        let is_full = |id: &ReplicaId| group.newest().members.iter().any(|m| m.replica == *id && m.filled);
+        members.sort_by_cached_key(|id| (avoid.contains(id), troubled(id), !is_full(id)));
         members
     }
 

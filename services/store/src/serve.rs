@@ -1,13 +1,12 @@
 //! The answers of a store.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use block::{Block, ReadError};
-use bucket::{Bucket, Manifest};
+use bucket::{Bucket, Manifest, OnFailure, stream_block};
 use futures::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use model::{TenantId, TimeRange, TimestampMs};
@@ -15,15 +14,15 @@ use parking_lot::Mutex;
 use peer::{Answer, Index, LabelQuestion, ManifestAnswer, Store, StoreLabels, StoreSelected, Unanswered};
 use replication::manifest::BlockName;
 use storage::{Merge, SelectError, SelectRequest, SeriesBatch, SourceError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 use ulid::Ulid;
 
 use crate::Metrics;
 use crate::catalog::{Catalog, ClusterName, Serving};
 
-/// Batches of a block read ahead of the merge: one waits while the next is read.
-const READ_AHEAD: usize = 1;
+/// Blocks read at the same moment: enough that the bucket has something to do.
+const THREADS_MAX: usize = 64;
 
 /// Manifests kept in memory; they never change.
 const MANIFESTS_KEPT: usize = 4096;
@@ -34,7 +33,7 @@ const BLOCKS_ASKED_MAX: usize = 100_000;
 /// Bounds of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Blocks read at once by all questions: each holds two batches of series with their chunks, and a thread while it reads.
+    /// Blocks read at once by all questions: each holds two batches of series with their chunks.
     pub reading_max: u32,
     /// Questions under way; more wait.
     pub questions_max: usize,
@@ -87,6 +86,7 @@ struct Inner {
     limits: Limits,
     questions: Arc<Semaphore>,
     reading: Arc<Semaphore>,
+    threads: Arc<Semaphore>,
     /// Held for a step by each question for a manifest.
     manifests: Mutex<Kept>,
 }
@@ -113,7 +113,8 @@ impl BlockStore {
         let catalog = Catalog::new(bucket, folder, cluster, limits.open_max, metrics);
         let questions = Arc::new(Semaphore::new(limits.questions_max));
         let reading = Arc::new(Semaphore::new(limits.reading_max as usize));
-        Ok(BlockStore(Arc::new(Inner { catalog, limits, questions, reading, manifests: Mutex::default() })))
+        let (threads, manifests) = (Arc::new(Semaphore::new(THREADS_MAX)), Mutex::default());
+        Ok(BlockStore(Arc::new(Inner { catalog, limits, questions, reading, threads, manifests })))
     }
 
     /// Lists the bucket.
@@ -169,19 +170,9 @@ impl BlockStore {
 
     /// The series of one block; what makes it unreadable sets it aside.
     fn stream(&self, block: Arc<Block>, request: SelectRequest) -> BoxStream<'static, Item> {
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        let this = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut give = |batch: SeriesBatch| match sender.blocking_send(Ok(batch)) {
-                Ok(()) => ControlFlow::Continue(()),
-                // The asker has gone away.
-                Err(_) => ControlFlow::Break(()),
-            };
-            if let Err(e) = block.select(&request, &mut give) {
-                drop(sender.blocking_send(Err(this.failed(&block, e))));
-            }
-        });
-        futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed()
+        let (this, failing) = (self.clone(), block.clone());
+        let failed: OnFailure = Arc::new(move |e| this.failed(&failing, e));
+        stream_block(block, request, self.0.threads.clone(), failed)
     }
 
     fn failed(&self, block: &Block, e: ReadError) -> SelectError {

@@ -277,7 +277,7 @@ async fn the_index_says_whose_blocks_are() {
         (ours, Some((GroupId(3), TimestampMs(HOURS_2))), false),
         (merged, None, false),
         (theirs, None, false),
-        (labelled, None, true),
+        (labelled, Some((GroupId(3), TimestampMs(0))), true),
     ];
     expected.sort_unstable();
     assert_eq!(found, expected);
@@ -347,4 +347,24 @@ async fn manifests_are_read_by_their_name() {
     for none in [Bucket::manifest_name(CLUSTER, 3, 0), "../meta.json".to_owned()] {
         assert!(store.manifest(TenantId::anonymous(), none).await.is_err());
     }
+}
+
+#[test]
+fn more_blocks_than_threads_are_merged() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let place = Place::new();
+        let mut blocks = Vec::new();
+        for part in 0..6 {
+            blocks.push(place.cut(2500, own(part * HOURS_2)).await);
+        }
+        let (store, _) = place.store(Limits::default());
+        let (served, found) = ask(&store, &blocks, all()).await;
+        assert_eq!((served.len(), found.unwrap().len()), (6, 2500));
+    });
 }

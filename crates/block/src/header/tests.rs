@@ -90,3 +90,30 @@ fn a_damaged_header_is_noticed_wherever_it_is() {
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing unfinished is left");
 }
+
+#[test]
+fn any_bytes_are_a_header_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Random(11);
+    for seed in 1..5 {
+        let memory = in_memory(&random_series(&mut Random(seed), 30), WriterLimits::default());
+        let path = folder.path().join("header");
+        IndexHeader::write(&memory, &path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        crate::fuzzing::fuzz_header(&whole);
+        for _ in 0..1000 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + random.below(4) {
+                // As often in the footer as anywhere else.
+                let len = bytes.len() as u64;
+                let from = if random.below(2) == 0 { len - FOOTER_BYTES } else { 0 };
+                let at = from + random.below(len - from);
+                bytes[at as usize] = random.below(256) as u8;
+            }
+            if random.below(4) == 0 {
+                bytes.truncate(random.below(whole.len() as u64) as usize);
+            }
+            crate::fuzzing::fuzz_header(&bytes);
+        }
+    }
+}

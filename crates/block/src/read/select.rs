@@ -34,6 +34,14 @@ impl Found {
     }
 }
 
+/// Series of a block that satisfy a request, and how many of them were given.
+pub struct Matched {
+    request: SelectRequest,
+    found: Vec<Found>,
+    known: Option<Vec<(Found, Entry)>>,
+    given: usize,
+}
+
 /// A series as the index has it, with the chunks that are wanted.
 struct Entry {
     labels: Labels,
@@ -49,25 +57,44 @@ impl Block {
         request: &SelectRequest,
         give: &mut dyn FnMut(SeriesBatch) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
+        let mut matched = self.find_matching(request)?;
+        while let Some(batch) = self.next_batch(&mut matched)? {
+            if give(batch).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The series that [`Block::select`] gives, before their chunks are read.
+    pub fn find_matching(&self, request: &SelectRequest) -> Result<Matched, ReadError> {
         let (mut found, entries) = self.find(request)?;
         // An answer of one batch: nothing of it is read twice.
-        let mut known = entries.map(|entries| {
+        let known = entries.map(|entries| {
             let mut known: Vec<(Found, Entry)> = found.iter().copied().zip(entries).collect();
             known.sort_unstable_by_key(|(found, _)| *found);
             known
         });
         found.sort_unstable();
-        for part in found.chunks(BATCH_SERIES) {
-            let entries = match known.take() {
+        Ok(Matched { request: request.clone(), found, known, given: 0 })
+    }
+
+    /// The next batch of what was found; `None` at the end.
+    pub fn next_batch(&self, matched: &mut Matched) -> Result<Option<SeriesBatch>, ReadError> {
+        while matched.given < matched.found.len() {
+            let end = (matched.given + BATCH_SERIES).min(matched.found.len());
+            let part = &matched.found[matched.given..end];
+            matched.given = end;
+            let entries = match matched.known.take() {
                 Some(known) => known,
-                None => self.read_entries(request, part)?,
+                None => self.read_entries(&matched.request, part)?,
             };
-            let batch = self.fill(request, entries)?;
-            if !batch.is_empty() && give(batch).is_break() {
-                break;
+            let batch = self.fill(&matched.request, entries)?;
+            if !batch.is_empty() {
+                return Ok(Some(batch));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The series of the answer in order of labels; with their entries while they fit into one batch.
