@@ -370,6 +370,27 @@ async fn targets_and_their_metadata_are_told() {
     assert!(unknown.contains(r#"error retrieving scrape config: scrape pool \"nope\" not found"#), "{unknown}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_of_a_cluster_are_told_with_their_scrapers_and_what_is_missing() {
+    let mut process = scraping_process();
+    process.targets.active[0].scraper = Some("s&1".to_owned());
+    process.target_warnings = vec!["scraper s2 is away".to_owned()];
+    let (address, _) = start_process(MemoryStore::default(), ApiOptions::default(), process).await;
+    let of_b = get(address, "/api/v1/targets?scrapePool=x&state=active").await.text();
+    assert_eq!(of_b.matches(r#""scrapeTimeout":"10s","scraper":"s\u00261"}"#).count(), 1, "{of_b}");
+    assert_eq!(of_b.matches("\"scraper\"").count(), 1, "{of_b}");
+    for target in ["targets", "scrape_pools", "targets/metadata", "targets/relabel_steps?scrapePool=x&labels=%7B%7D"] {
+        let answer = get(address, &format!("/api/v1/{target}")).await.text();
+        assert!(answer.ends_with(r#","warnings":["scraper s2 is away"]}"#), "{answer}");
+    }
+    // It may be that the one who is away knows the pool.
+    let unknown = get(address, "/api/v1/targets/relabel_steps?scrapePool=nope&labels=%7B%7D").await.text();
+    assert_eq!(
+        unknown,
+        r#"{"status":"error","errorType":"unavailable","error":"error retrieving scrape config: scrape pool \"nope\" not found: scraper s2 is away"}"#
+    );
+}
+
 /// Of the answers of a fresh server: what is left out, and how many cases that is. All wait for the ruler.
 const FRESH_LEFT_OUT: [(LeftOut, usize); 3] =
     [(LeftOut::Path("/api/v1/rules"), 9), (LeftOut::Path("/api/v1/alerts"), 1), (LeftOut::Query("ALERTS"), 3)];

@@ -192,7 +192,7 @@ pub(crate) async fn relabel_steps(api: &Api, form: &Form) -> ApiResult {
     let rules = rules.ok_or_else(|| no_rules(&pool, &warnings))?;
     let mut builder = LabelsBuilder::from_labels(&labels);
     let mut keeps = true;
-    Ok(Answer::data(|out| {
+    Ok(Answer::with_warnings(warnings, |out| {
         out.extend_from_slice(b"{\"steps\":");
         put_list(out, b"[]", &rules, |out, rule| {
             keeps = keeps && relabel::process(std::slice::from_ref(rule), &mut builder) == Verdict::Keep;

@@ -17,6 +17,7 @@ pub(crate) struct Process {
     pub(crate) stopping: AtomicBool,
     pub(crate) reload_error: Mutex<Option<String>>,
     pub(crate) targets: TargetsSnapshot,
+    pub(crate) target_warnings: Vec<String>,
     pub(crate) relabel_rules: Vec<Rule>,
     pub(crate) metadata: Vec<TargetMetadata>,
 }
@@ -26,6 +27,10 @@ impl Process {
         *self.reload_error.lock().unwrap() = Some(text.to_owned());
     }
 
+    fn told<T: Send + 'static>(&self, value: T) -> BoxFuture<'static, Told<T>> {
+        Box::pin(std::future::ready(Told { value, warnings: self.target_warnings.clone() }))
+    }
+
     fn metadata_of(&self, family: Option<&str>) -> Vec<TargetMetadata> {
         self.metadata.iter().filter(|m| family.is_none_or(|f| f == m.family)).cloned().collect()
     }
@@ -33,24 +38,20 @@ impl Process {
 
 impl TargetSource for Process {
     fn targets(&self, _: Wanted) -> BoxFuture<'_, Told<TargetsSnapshot>> {
-        ready(self.targets.clone())
+        self.told(self.targets.clone())
     }
 
     fn scrape_pools(&self) -> BoxFuture<'_, Told<Vec<String>>> {
-        ready(self.targets.dropped_counts.keys().rev().cloned().collect())
+        self.told(self.targets.dropped_counts.keys().rev().cloned().collect())
     }
 
     fn relabel_rules(&self, scrape_pool: String) -> BoxFuture<'_, Told<Option<Vec<Rule>>>> {
-        ready(self.targets.dropped_counts.contains_key(&scrape_pool).then(|| self.relabel_rules.clone()))
+        self.told(self.targets.dropped_counts.contains_key(&scrape_pool).then(|| self.relabel_rules.clone()))
     }
 
     fn metadata(&self, family: Option<String>) -> BoxFuture<'_, Told<Vec<TargetMetadata>>> {
-        ready(self.metadata_of(family.as_deref()))
+        self.told(self.metadata_of(family.as_deref()))
     }
-}
-
-fn ready<T: Send + 'static>(value: T) -> BoxFuture<'static, Told<T>> {
-    Box::pin(std::future::ready(Told::from(value)))
 }
 
 impl MetadataSource for Process {
