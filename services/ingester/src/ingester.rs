@@ -112,6 +112,8 @@ struct SnapshotState {
 pub(crate) enum Pushed {
     Now(PushReply),
     Later(oneshot::Receiver<PushReply>),
+    /// A batch that is held already is acknowledged when it is applied, too.
+    Held(oneshot::Receiver<Position>, PushReply),
 }
 
 impl Pushed {
@@ -120,6 +122,10 @@ impl Pushed {
         match self {
             Pushed::Now(reply) => reply,
             Pushed::Later(reply) => reply.await.unwrap_or(PushReply::NotNow(NotNow::Unavailable)),
+            Pushed::Held(settled, reply) => match settled.await {
+                Ok(_) => reply,
+                Err(_) => PushReply::NotNow(NotNow::Unavailable),
+            },
         }
     }
 }
@@ -363,9 +369,15 @@ impl Ingester {
                 core.push(token, &entry, batch, unknown)
             }
         });
+        let is_held = matches!(said, Some((_, Reply::Push(PushReply::Ok(_)))));
+        let settled = is_held.then(|| group.settled());
         drop(group);
-        match said {
-            Some((_, Reply::Push(reply))) => Pushed::Now(reply),
+        match (said, settled) {
+            (Some((_, Reply::Push(reply))), Some(settled)) => {
+                self.shared.wake.notify_one();
+                Pushed::Held(settled, reply)
+            }
+            (Some((_, Reply::Push(reply))), None) => Pushed::Now(reply),
             _ => {
                 self.shared.wake.notify_one();
                 Pushed::Later(answer)
