@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 TARGET := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/narthex-target
 
-.PHONY: run setup check test just-test chaos fmt fuzz sim bench bench-check
+.PHONY: run setup check test just-test chaos fmt fuzz sim bench bench-check test-compose
 
 # Installs what the build needs, builds, and starts everything in one process with data in ./data.
 run: setup
@@ -73,3 +73,8 @@ bench-check: setup
 	tools/peers.sh prometheus victoria-metrics >/dev/null
 	cargo build --release --quiet -p narthex -p benches
 	$(TARGET)/release/bench --scale medium --runs 3 --check
+
+# The cluster of deploy/compose under docker-compose, with containers killed; as root. deploy/compose/README.md says more.
+test-compose: setup
+	cargo build --release --quiet -p narthex -p chaos
+	tools/test-compose.sh $(TARGET)/release/narthex $(TARGET)/release/chaos-ledger

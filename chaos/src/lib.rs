@@ -18,6 +18,7 @@ pub mod scenario;
 pub mod serve;
 pub mod system;
 pub mod table;
+pub mod topology;
 pub mod twin;
 pub mod wire;
 

@@ -98,6 +98,7 @@ impl Runner<'_> {
                 self.launch(name)?;
                 self.ready(name)
             }
+            Step::StartCluster(_) => self.start_cluster(),
             Step::Launch(name) => self.launch(name),
             Step::Ready(name) => self.ready(name),
             Step::Kill(name) => {
@@ -133,6 +134,7 @@ impl Runner<'_> {
                 self.tell(&format!("{path} is lost"));
                 std::fs::remove_dir_all(&path).context("lose a folder")
             }
+            Step::Repaired(_) => self.wait_until_repaired(),
             Step::Closed(path) => self.wait_until_closed(path),
             Step::Reconcile(address) => {
                 let address = self.fill(address, "")?;
@@ -183,12 +185,22 @@ impl Runner<'_> {
         Ok(())
     }
 
+    fn start_cluster(&mut self) -> Result<()> {
+        let nodes = self.scenario.cluster.as_ref().context("there is no cluster")?.processes();
+        nodes.iter().try_for_each(|(name, _)| self.launch(name))?;
+        nodes.iter().try_for_each(|(name, _)| self.ready(name))
+    }
+
     fn write_config(&mut self, name: &str) -> Result<()> {
         let folder = self.folder.join(name);
         std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let config = self.configs.get(name).cloned().unwrap_or_default();
         let config = self.fill(&config, name)?;
-        std::fs::write(folder.join("config.yml"), config).context("write a configuration")
+        std::fs::write(folder.join("config.yml"), config).context("write a configuration")?;
+        for (file, text) in self.file(name)?.files.clone() {
+            std::fs::write(folder.join(file), self.fill(&text, name)?).context("write a file")?;
+        }
+        Ok(())
     }
 
     fn ready(&mut self, name: &str) -> Result<()> {
@@ -312,6 +324,22 @@ impl Runner<'_> {
         self.tell(&format!("{} is back", path.display()));
         std::fs::remove_file(&path).context("clear the place of a bucket")?;
         std::fs::rename(path.with_extension(AWAY_SUFFIX), &path).context("move a bucket back")
+    }
+
+    fn wait_until_repaired(&mut self) -> Result<()> {
+        let ingesters: Vec<String> =
+            self.running.keys().filter(|name| name.starts_with("ingester-")).cloned().collect();
+        for name in ingesters {
+            let address = self.address(&name, MAIN_PORT)?;
+            wait::until_ok("an ingester is repaired", self.rest(), || {
+                let response = Client::new(&address, Duration::from_secs(5)).request("GET", "/-/ready", &[], &[])?;
+                let text = String::from_utf8_lossy(&response.body).into_owned();
+                ensure!(text.lines().any(|line| line == "repaired"), "{name}: {text}");
+                Ok(())
+            })?;
+        }
+        self.tell("every ingester is repaired");
+        Ok(())
     }
 
     fn wait_until_closed(&mut self, path: &str) -> Result<()> {

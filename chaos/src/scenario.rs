@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::topology::Topology;
+
 /// A scenario. In texts of processes and steps `{NAME}` is the address (host:port) of a process, `{NAME.PORT}` that of its
 /// further ports, `{via NAME}` and `{via NAME.PORT}` those of a proxy before them, `{NAME/}` its folder and `{folder}` the
 /// process's own; `{}` stays.
@@ -24,7 +26,11 @@ pub struct Scenario {
     /// The process whose program and version the table names.
     pub system: String,
     /// By name.
+    #[serde(default)]
     pub processes: BTreeMap<String, ProcessFile>,
+    /// A cluster, whose nodes are processes besides.
+    #[serde(default)]
+    pub cluster: Option<Topology>,
     /// What is done.
     pub steps: Vec<Step>,
 }
@@ -53,6 +59,9 @@ pub struct ProcessFile {
     /// What is in `config.yml` in its folder.
     #[serde(default)]
     pub config: String,
+    /// Other files in its folder.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     /// Answers 200 when it is ready.
     pub ready: String,
 }
@@ -75,6 +84,8 @@ pub enum Program {
 pub enum Step {
     /// Starts a process and waits until it is ready.
     Start(String),
+    /// Starts all nodes of the cluster and waits until each is ready.
+    StartCluster(Nothing),
     /// Starts a process.
     Launch(String),
     /// Waits until a process is ready.
@@ -111,6 +122,9 @@ pub enum Step {
     BucketUp(String),
     /// A folder is lost for good, as with its disk.
     Wipe(String),
+    /// Waits until the readiness page of each ingester that runs says that it is repaired: its group is filled, and it has pulled
+    /// what its peers have.
+    Repaired(Nothing),
     /// Waits until all that was written lies in closed ranges of the bucket in this folder.
     Closed(String),
     /// Asks a process for all that was written.
@@ -120,6 +134,11 @@ pub enum Step {
     /// Steps, again and again.
     Repeat(Repeat),
 }
+
+/// A step without a word more: `{}`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
 
 /// See [`Step::Configure`].
 #[derive(Clone, Debug, Deserialize)]
@@ -229,7 +248,8 @@ impl Scenario {
 
     /// The same from the text.
     pub fn parse(text: &str) -> Result<Scenario> {
-        let scenario: Scenario = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let mut scenario: Scenario = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
+        scenario.processes.extend(scenario.cluster.iter().flat_map(Topology::processes));
         ensure!(scenario.processes.contains_key(&scenario.system), "there is no process {}", scenario.system);
         ensure!((1..=3_600).contains(&scenario.limit_s), "limit_s: from 1 to 3600");
         let (mut loads, mut verdicts) = (0, 0);
@@ -261,6 +281,7 @@ impl Scenario {
                 Step::Requests(between) | Step::WaitMs(between) => {
                     ensure!(between.most.is_none_or(|most| most >= between.least), "most is below least");
                 }
+                Step::StartCluster(Nothing {}) => ensure!(self.cluster.is_some(), "there is no cluster"),
                 Step::Post(_)
                 | Step::EndLoad(_)
                 | Step::Stall(_)
@@ -269,6 +290,7 @@ impl Scenario {
                 | Step::BucketDown(_)
                 | Step::BucketUp(_)
                 | Step::Wipe(_)
+                | Step::Repaired(Nothing {})
                 | Step::Closed(_) => {}
             }
         }
