@@ -193,15 +193,13 @@ impl Bucket {
                 Err(e) => return Err(fail("delete", &key)(e)),
             }
         }
-        // A local directory keeps empty folders; an object store has none.
+        // A local directory keeps empty folders, and files that an upload was writing when it was killed, which are not listed; an
+        // object store has none.
         let Reads::Folder(folder) = &self.reads else { return Ok(()) };
-        for folder in [folder.join(ulid.to_string()).join("chunks"), folder.join(ulid.to_string())] {
-            match std::fs::remove_dir(&folder) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::Local { path: folder, source: e });
-                }
-                _ => {}
-            }
+        let folder = folder.join(ulid.to_string());
+        match std::fs::remove_dir_all(&folder) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::Local { path: folder, source: e }),
+            _ => {}
         }
         Ok(())
     }

@@ -435,3 +435,16 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     let error = Bucket::local(Path::new(&file.path().join("below a file"))).err().unwrap();
     assert!(error.to_string().starts_with("read "), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_upload_was_writing_goes_with_its_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::local(folder.path()).unwrap();
+    let ulid = put(&bucket, 0, "1").await;
+    let here = folder.path().join(ulid.to_string());
+    std::fs::write(here.join("chunks/000002#1"), b"half").unwrap();
+    std::fs::remove_file(here.join("meta.json")).unwrap();
+    bucket.delete(ulid).await.unwrap();
+    assert!(!here.exists());
+    bucket.delete(ulid).await.unwrap();
+}

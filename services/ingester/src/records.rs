@@ -301,4 +301,40 @@ mod tests {
         }
         assert!(decode_state(&[&bytes[..], &[0]].concat()).is_err());
     }
+
+    /// SplitMix64.
+    fn next(seed: &mut u64) -> usize {
+        *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) >> 1).unwrap()
+    }
+
+    #[test]
+    fn mutated_records_states_and_logs_are_refused_or_read_as_they_are() {
+        let mut seeds: Vec<Vec<u8>> = records().iter().map(payload).collect();
+        seeds.push(encode_state(&State::new(&replica("a", 1), &alone(&replica("a", 1)))));
+        let mut seed = 7;
+        for round in 0..6000 {
+            let mut bytes = seeds[next(&mut seed) % seeds.len()].clone();
+            for _ in 0..=next(&mut seed) % 3 {
+                let at = next(&mut seed) % bytes.len();
+                bytes[at] = [0, 1, 0x7f, 0xff, bytes[at] ^ 1][next(&mut seed) % 5];
+            }
+            bytes.truncate(1 + next(&mut seed) % (bytes.len() * 2));
+            crate::fuzzing::fuzz_change(&bytes);
+            crate::fuzzing::fuzz_control(&bytes);
+            if round % 20 == 0 {
+                // A log of some good records and this one.
+                let mut log = Vec::new();
+                for _ in 0..next(&mut seed) % 6 {
+                    let one = if next(&mut seed).is_multiple_of(4) { &bytes } else { &seeds[next(&mut seed) % 8] };
+                    log.extend_from_slice(&u16::try_from(one.len()).unwrap().to_le_bytes());
+                    log.extend_from_slice(one);
+                }
+                crate::fuzzing::fuzz_replay(&log);
+            }
+        }
+    }
 }

@@ -151,7 +151,15 @@ pub(crate) fn open(config: &Config, limits: Limits) -> Result<Opened, OpenError>
     }
     head.replayed(log.last());
     let (core, effects) = match core.finish(log.first() - 1) {
-        None => Replica::new(config.replica.clone(), &config.entry, limits, Rules::ALL),
+        None if log.last() == 0 => Replica::new(config.replica.clone(), &config.entry, limits, Rules::ALL),
+        None if !alone => return Err(Damage::Headless { first: log.first() }.into()),
+        // Nothing of the log can be read; it is counted on from where it ends.
+        None => {
+            let state = State::new(&config.replica, &config.entry);
+            let base = Base { position: log.last(), state };
+            let core = CoreRecovery::begin(config.replica.clone(), Some(&base), limits, Rules::ALL);
+            (core.finish(log.last()).expect("the state begins it"), Effects::default())
+        }
         Some(mut core) => {
             if core.durable().entry.id() != config.entry.id() {
                 return Err(OpenError::OtherGroup { found: core.durable().entry.id(), wanted: config.entry.id() });

@@ -60,7 +60,7 @@ impl Store {
         }
         let number = self.done.fetch_add(1, Ordering::SeqCst) + 1;
         let is_last = number * 2 == self.stop_at.load(Ordering::SeqCst) & !1;
-        if is_last && self.stop_at.load(Ordering::SeqCst) % 2 == 0 {
+        if is_last && self.stop_at.load(Ordering::SeqCst).is_multiple_of(2) {
             return self.hang().await;
         }
         let done = work.await;
@@ -306,8 +306,7 @@ async fn cutters_at_once_and_lost_answers_leave_one_manifest() {
         let closers = Closers::new().await;
         closers.world.set_clock(closers.due(2));
         closers.stores.iter().for_each(|store| store.lose_seed.store(seed, Ordering::SeqCst));
-        let all = [closers.close_all(&[0]), closers.close_all(&[1]), closers.close_all(&[2])];
-        futures::future::join_all(all).await;
+        tokio::join!(closers.close_all(&[0]), closers.close_all(&[1]), closers.close_all(&[2]));
         closers.check(&format!("seed {seed}")).await;
     }
 }

@@ -53,8 +53,8 @@ async fn what_two_of_three_took_reaches_the_third_by_pulling() {
             (0..3).map(|n| world.node(n).shared.lock().core.appended_position()).collect()
         };
         let before = positions(&world);
-        for n in 0..3 {
-            let listed = world.node(n).list(id((n + 1) % 3), world.entry.clone(), before[n]).await.unwrap();
+        for (n, last) in before.iter().enumerate() {
+            let listed = world.node(n).list(id((n + 1) % 3), world.entry.clone(), *last).await.unwrap();
             assert!(matches!(listed, ListReply::Listed { items, .. } if items.is_empty()));
         }
         world.settled().await;
