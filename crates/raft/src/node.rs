@@ -286,6 +286,10 @@ impl Node {
     pub fn map_age(&self) -> Option<Duration> {
         let metrics = self.raft.metrics().borrow_watched().clone();
         if metrics.state.is_leader() {
+            // The word of a lone voter is that of the group, and nobody acknowledges it.
+            if metrics.membership_config.membership().voter_ids().all(|id| id == self.id.0) {
+                return Some(Duration::ZERO);
+            }
             return metrics.last_quorum_acked.map(|at| at.elapsed());
         }
         self.heard_leader.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())

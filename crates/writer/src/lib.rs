@@ -12,7 +12,6 @@ mod encode;
 mod known;
 mod outgoing;
 mod refusals;
-mod replica;
 mod routing;
 mod split;
 #[doc(hidden)]
@@ -22,7 +21,6 @@ mod write;
 pub use encode::{Admission, SampleSink, SampleSource};
 pub use outgoing::Stats;
 pub use refusals::Refusal;
-pub use replica::{AsMember, PushReply, Replica};
 pub use write::{Limits, Writer};
 
 #[cfg(test)]

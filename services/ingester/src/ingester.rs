@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use batch::Batch;
 use cluster::{DecodeError, GroupId, Replica as ReplicaId};
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use head::Head;
 use model::{DurationMs, TimeRange, TimestampMs};
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -337,8 +335,8 @@ impl Ingester {
         self.shared.head.stretches_from(*self.freed_before.lock(), RANGE)
     }
 
-    /// Checks a batch and offers it to the replica, at `entry` or at whatever generation it is.
-    pub(crate) fn offer(&self, entry: Option<&Entry>, batch: Batch) -> Pushed {
+    /// Checks a batch and offers it to the replica, at `entry`.
+    pub(crate) fn offer(&self, entry: &Entry, batch: Batch) -> Pushed {
         let bytes = batch.bytes().len();
         if self.shared.refuses.load(Ordering::Acquire) {
             return Pushed::Now(PushReply::NotNow(NotNow::Unavailable));
@@ -362,13 +360,7 @@ impl Ingester {
         let (reply, answer) = oneshot::channel();
         let waiter = Waiter::Push { reply, in_flight };
         let mut group = self.shared.lock();
-        let said = group.ask(waiter, refs, |core, token| match entry {
-            Some(entry) => core.push(token, entry, batch, unknown),
-            None => {
-                let entry = core.appended_state().entry.clone();
-                core.push(token, &entry, batch, unknown)
-            }
-        });
+        let said = group.ask(waiter, refs, |core, token| core.push(token, entry, batch, unknown));
         let is_held = matches!(said, Some((_, Reply::Push(PushReply::Ok(_)))));
         let settled = is_held.then(|| group.settled());
         drop(group);
@@ -422,31 +414,4 @@ pub(crate) fn no_answer(shared: &Shared) -> LogFailed {
 /// Resolves when told to stop, or when nobody is left to tell.
 pub(crate) async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
     drop(stop.wait_for(|s| *s).await);
-}
-
-/// For writers that know a replica and no group.
-impl writer::Replica for Ingester {
-    fn push(&self, batch: Batch) -> BoxFuture<'static, writer::PushReply> {
-        if batch.time_bounds().is_some_and(|(mint, maxt)| mint < -TIME_MAX || maxt > TIME_MAX) {
-            let why = "a timestamp is beyond the year 4000".to_owned();
-            return futures::future::ready(writer::PushReply::Refused(why)).boxed();
-        }
-        let pushed = self.offer(None, batch);
-        let shared = self.shared.clone();
-        async move {
-            match pushed.reply().await {
-                PushReply::Ok(generation) => writer::PushReply::Ok { generation: generation.0 },
-                PushReply::Need(ids) => writer::PushReply::Need(ids),
-                PushReply::Sealed(before) => writer::PushReply::Sealed(before),
-                PushReply::Full { limit_bytes } => writer::PushReply::Full { limit_bytes },
-                PushReply::Refused(why) => writer::PushReply::Refused(why),
-                PushReply::Stale(_) => writer::PushReply::NotNow("the group has moved on".to_owned()),
-                PushReply::NotNow(why) => {
-                    let why = shared.failure().unwrap_or_else(|| format!("the replica takes nothing now: {why:?}"));
-                    writer::PushReply::NotNow(why)
-                }
-            }
-        }
-        .boxed()
-    }
 }

@@ -42,10 +42,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 impl Member for Ingester {
     fn push(&self, entry: Entry, batch: Batch) -> Answer<PushReply> {
         if batch.time_bounds().is_some_and(|(mint, maxt)| mint < -TIME_MAX || maxt > TIME_MAX) {
-            let why = "the batch is of no writer of ours: a timestamp is beyond the year 4000".to_owned();
-            return futures::future::ready(Err(Unanswered(why))).boxed();
+            let why = "a timestamp is beyond the year 4000".to_owned();
+            return futures::future::ready(Ok(PushReply::Refused(why))).boxed();
         }
-        let pushed = self.offer(Some(&entry), batch);
+        let pushed = self.offer(&entry, batch);
         async { Ok(pushed.reply().await) }.boxed()
     }
 

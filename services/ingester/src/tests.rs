@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt};
 use model::{Labels, Matcher, TenantId, TimeRange, TimestampMs};
 use proptest::prelude::*;
 use storage::{AppendError, Queryable, RejectReason, SelectRequest, Shard};
-use writer::{AsMember, Limits, SampleSink, SampleSource, Writer};
+use writer::{Limits, SampleSink, SampleSource, Writer};
 
 use replication::replica::SealReply;
 
@@ -44,7 +44,7 @@ fn config(disk: &SimDisk) -> Config {
 
 fn open(disk: &SimDisk) -> (Arc<Ingester>, Writer) {
     let ingester = Ingester::open(config(disk)).unwrap();
-    let writer = writer::testing::alone(Arc::new(AsMember(ingester.clone())), Limits::default());
+    let writer = writer::testing::alone(ingester.clone(), Limits::default());
     (ingester, writer)
 }
 

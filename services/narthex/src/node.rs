@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use axum::Router;
 use cluster::{ClusterMap, Incarnation, Joining, Replica, Role, Roles};
 use futures::future::BoxFuture;
-use membership::{Caller, Follower, Identity, MapFile, MapService, MapSource, Presence, Reporter, Standing};
+use membership::{Caller, Follower, Identity, MapFile, MapService, MapSource, Presence, Standing};
 use proto::{ClientTls, Dialer};
 use server::{Metrics, Server, Web, clock};
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,15 +51,12 @@ pub(crate) struct Kind {
 
 /// A node that listens and follows the map, and has not joined yet.
 pub(crate) struct Node {
-    pub(crate) flags: NodeFlags,
     /// Cluster, name and incarnation.
     pub(crate) own: Own,
     /// The newest map, and word of each newer one. Empty until a peer or the copy on disk gave one.
     pub(crate) map: watch::Receiver<Arc<ClusterMap>>,
     /// Members, stores and scrapers of the cluster. Whoever serves one of these here says so to it (`set_own_…`).
     pub(crate) connections: Arc<Connections>,
-    /// For what only this node can know.
-    pub(crate) reporter: Reporter,
     /// What `/metrics` shows.
     pub(crate) metrics: Metrics,
     /// Told to stop the node as a signal would.
@@ -159,11 +156,9 @@ async fn run_until(
         own,
         map: held.map(),
         connections: Connections::new(name, dialer, held.map(), wire::Limits::default()),
-        reporter: Reporter::new(identity.clone(), caller.clone()),
         metrics: Metrics::default(),
         quit: Arc::default(),
         stopped: stopped.clone(),
-        flags,
     };
     let mut told = std::pin::pin!(told);
     let serving = tokio::select! {
@@ -179,6 +174,7 @@ async fn run_until(
     metrics::register(&node.metrics, held.clone(), presence.standing());
     let pages = Pages {
         role: kind.role,
+        own: node.own.replica.clone(),
         held,
         standing: presence.standing(),
         metrics: node.metrics.clone(),

@@ -26,7 +26,6 @@ use server::{ComputePool, Metrics, clock};
 use sources::Process;
 use storage::SelectError;
 use tokio::net::TcpListener;
-use writer::AsMember;
 
 /// The recorded samples are of this time; one case is of 1970, which must be too old.
 const OLDEST: TimestampMs = TimestampMs(1_699_900_000_000);
@@ -105,7 +104,7 @@ async fn start() -> SocketAddr {
     let ingester = Ingester::open(config).unwrap();
     let window = clock::now() - OLDEST;
     let limits = writer::Limits { window, ..writer::Limits::default() };
-    let writer = Arc::new(writer::testing::alone(Arc::new(AsMember(ingester.clone())), limits));
+    let writer = Arc::new(writer::testing::alone(ingester.clone(), limits));
     let metrics = Metrics::default();
     let distributor = Distributor::new(writer, distributor::Limits::default(), &metrics);
     let evaluator = Evaluator::new(ingester.clone(), ComputePool::start(2, 64).unwrap(), querier::Limits::default());

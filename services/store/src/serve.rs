@@ -267,8 +267,8 @@ impl Store for BlockStore {
                 let ulid: Ulid = block.ulid.parse().map_err(|_| Unanswered(format!("block {:?}", block.ulid)))?;
                 blocks.push(ulid.0);
             }
-            // A manifest does not name tenants that could not be cut yet: a range with one is not closed.
-            Ok(ManifestAnswer { start: TimestampMs(manifest.start), blocks, hole: false })
+            let hole = manifest.holes.iter().any(|whose| whose == tenant.as_str());
+            Ok(ManifestAnswer { start: TimestampMs(manifest.start), blocks, hole })
         }
         .boxed()
     }

@@ -336,6 +336,7 @@ async fn manifests_are_read_by_their_name() {
         end: 2 * HOURS_2,
         sealed: vec![],
         blocks: vec![block(5, "anonymous"), block(6, "other")],
+        holes: vec!["whole".to_owned()],
     };
     place.bucket.create_manifest(&manifest).await.unwrap();
     let (store, _) = place.store(Limits::default());
@@ -343,6 +344,8 @@ async fn manifests_are_read_by_their_name() {
     for _ in 0..2 {
         let answer = store.manifest(TenantId::anonymous(), name.clone()).await.unwrap();
         assert_eq!((answer.start, answer.blocks, answer.hole), (TimestampMs(HOURS_2), vec![5], false));
+        let answer = store.manifest(TenantId::new("whole").unwrap(), name.clone()).await.unwrap();
+        assert_eq!((answer.blocks, answer.hole), (vec![], true), "what could not be cut is told");
     }
     for none in [Bucket::manifest_name(CLUSTER, 3, 0), "../meta.json".to_owned()] {
         assert!(store.manifest(TenantId::anonymous(), none).await.is_err());

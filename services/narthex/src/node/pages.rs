@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use cluster::{Promise, Role, shortcomings};
+use cluster::{Promise, Replica, Role, shortcomings};
 use membership::{HeldMap, MapSource, Standing, map_as_json};
 use serde_json::json;
 use server::Metrics;
@@ -19,6 +19,7 @@ use super::Remarks;
 /// What the pages are made of.
 pub(super) struct Pages {
     pub(super) role: Role,
+    pub(super) own: Replica,
     pub(super) held: Arc<HeldMap>,
     pub(super) standing: watch::Receiver<Standing>,
     pub(super) metrics: Metrics,
@@ -38,6 +39,13 @@ impl Pages {
             .with_state(Arc::new(self))
     }
 
+    /// Whether those who need this node find it. Nobody looks for front doors; others must be in the map as they are.
+    fn is_found(&self) -> bool {
+        let map = self.held.map().borrow().clone();
+        let is_recorded = map.node(&self.own.node).is_some_and(|node| node.incarnation == self.own.incarnation);
+        matches!(self.role, Role::Distributor | Role::Querier) || is_recorded
+    }
+
     /// Why this node cannot do its job; empty where it can.
     fn hindrances(&self) -> Vec<String> {
         if *self.stopped.borrow() {
@@ -47,6 +55,8 @@ impl Pages {
         match &*self.standing.borrow() {
             // Without a ruler a node goes on with the map that it has.
             Standing::Joined | Standing::Unheard => {}
+            // Nor does one that is on record from before, or that nobody looks for.
+            Standing::Joining if self.is_found() => {}
             Standing::Joining => found.push("joining the cluster".to_owned()),
             Standing::Refused(reason) => found.push(format!("the cluster refuses this node: {reason}")),
         }
