@@ -11,7 +11,7 @@ use httpclient::EnvironmentProxy;
 use ingester::{Closer, Identity, Ingester, Sync};
 use model::TenantId;
 use promql::{engine, features};
-use querier::{Api, ApiOptions, ApiSources, Evaluator};
+use querier::{ActiveQueries, Api, ApiOptions, ApiSources, Evaluator};
 use regexp::Regexp;
 use scraper::Scraper;
 use server::{ComputePool, Metrics, Server, Web, clock};
@@ -202,7 +202,11 @@ fn evaluator(flags: &All, ingester: &Arc<Ingester>, blocks: &Arc<Blocks>) -> any
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let pool = ComputePool::start(threads, COMPUTE_QUEUE_MAX).context("start compute pool")?;
     let limits = querier::Limits { concurrency_max: flags.query_max_concurrency, ..querier::Limits::default() };
-    Ok(Evaluator::new(store, pool, limits))
+    let (active, unfinished) = ActiveQueries::open(&flags.storage_path, limits.concurrency_max).context("open queries.active")?;
+    if let Some(queries) = unfinished {
+        info!(queries, "these queries did not finish in the last run");
+    }
+    Ok(Evaluator::new(store, pool, limits).with_active_queries(active))
 }
 
 /// Half of the cores: one takes in about 800,000 samples a second, and what is scraped is to be stored and asked for, too.

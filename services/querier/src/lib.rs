@@ -1,5 +1,6 @@
 //! The querier: PromQL and the Prometheus HTTP API over whatever holds series.
 
+mod active;
 mod api;
 mod evaluate;
 #[doc(hidden)]
@@ -7,6 +8,7 @@ pub mod fuzzing;
 mod metrics;
 mod sources;
 
+pub use active::{ActiveQueries, Entry as ActiveQuery};
 pub use api::{Api, ApiOptions, ApiSources};
 pub use evaluate::{EvaluateError, Evaluated, Evaluator, Limits, Timings};
 pub use sources::{
