@@ -202,7 +202,8 @@ fn evaluator(flags: &All, ingester: &Arc<Ingester>, blocks: &Arc<Blocks>) -> any
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let pool = ComputePool::start(threads, COMPUTE_QUEUE_MAX).context("start compute pool")?;
     let limits = querier::Limits { concurrency_max: flags.query_max_concurrency, ..querier::Limits::default() };
-    let (active, unfinished) = ActiveQueries::open(&flags.storage_path, limits.concurrency_max).context("open queries.active")?;
+    let (active, unfinished) =
+        ActiveQueries::open(&flags.storage_path, limits.concurrency_max).context("open queries.active")?;
     if let Some(queries) = unfinished {
         info!(queries, "these queries did not finish in the last run");
     }

@@ -12,6 +12,7 @@
 //!   above zero ([`COUNTER_MIN`]).
 //! - Averages are compensated sums divided once: none are asked for. Other sums are compensated, too: where a difference or a
 //!   remainder leaves only the last digits of one, the answers differ, which a few may ([`DIFFERING_MAX`]).
+//! - `stddev` and `stdvar` of one value that is no number were 0; `predict_linear` of a pinned range was the same at every step.
 //! - Errors, warnings and infos have other words, and there are more of them: only whether it is an error counts.
 
 /// The Prometheus on the other side.
@@ -33,6 +34,8 @@ impl Language {
         match (self, word) {
             (Language::Old, "avg") => "max",
             (Language::Old, "avg_over_time") => "max_over_time",
+            (Language::Old, "stddev" | "stdvar") => "min",
+            (Language::Old, "predict_linear") => "deriv",
             _ => word,
         }
     }
