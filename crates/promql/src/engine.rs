@@ -20,6 +20,7 @@ mod error;
 mod eval;
 mod extended;
 mod format;
+mod go_math;
 mod histogram;
 mod hists;
 mod info;
@@ -84,6 +85,8 @@ pub struct QueryParams {
     pub options: Options,
     /// Stops the query.
     pub interrupt: Interrupt,
+    /// The query as it was written, for the log of queries under way.
+    pub text: Arc<str>,
 }
 
 impl QueryParams {
@@ -103,6 +106,7 @@ impl QueryParams {
             limits: Limits::default(),
             options: Options::default(),
             interrupt: Interrupt::default(),
+            text: Arc::from(""),
         }
     }
 

@@ -69,7 +69,11 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
     let in_process = Arc::new(InProcess { scraper: scraper.clone(), ingester: ingester.clone() });
     let store = Arc::new(Union::new(vec![ingester.clone(), blocks.clone()]));
     let sources = sources(&state, &in_process, metrics);
-    let api = Api::new(flags.query.evaluator(store)?, sources, flags.query.api_options(&configured)?);
+    let api = Api::new(
+        flags.query.evaluator(store, Some(&flags.storage_path))?,
+        sources,
+        flags.query.api_options(&configured)?,
+    );
 
     front.open(Arc::new(api).router().merge(distributor.router()));
     let cluster = control_plane.map().borrow().cluster().context("the cluster map has no cluster id")?;

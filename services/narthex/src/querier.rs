@@ -61,7 +61,7 @@ async fn serve_role(node: &Node, flags: &Querier) -> anyhow::Result<Serving> {
         exemplars: Some(of_cluster),
         metrics: node.metrics.clone(),
     };
-    let evaluator = flags.query.evaluator(Arc::new(cluster))?;
+    let evaluator = flags.query.evaluator(Arc::new(cluster), None)?;
     let api = Arc::new(Api::new(evaluator, sources, flags.query.api_options(&configured)?));
     configured.start(Users { writer: Some(writer), scraper: None }).await?;
     drop(tokio::spawn(configured.reload_on_hangup(node.stopped.clone())));

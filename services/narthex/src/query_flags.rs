@@ -1,5 +1,6 @@
 //! Flags of what answers queries: `narthex all` and `narthex querier`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use anyhow::Context;
 use clap::Args;
 use model::DurationMs;
 use promql::{engine, features};
-use querier::{ApiOptions, Evaluator};
+use querier::{ActiveQueries, ApiOptions, Evaluator};
 use regexp::Regexp;
 use server::ComputePool;
 use storage::Queryable;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::configured::Configured;
 use crate::flags::{duration, model_duration};
@@ -68,12 +69,20 @@ impl QueryFlags {
         ]
     }
 
-    /// Evaluates over `store`, on threads of its own.
-    pub(crate) fn evaluator(&self, store: Arc<dyn Queryable>) -> anyhow::Result<Evaluator> {
+    /// Evaluates over `store`, on threads of its own. Queries under way are written down in `folder`, where there is one, so that
+    /// a start after a crash says which they were.
+    pub(crate) fn evaluator(&self, store: Arc<dyn Queryable>, folder: Option<&Path>) -> anyhow::Result<Evaluator> {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let pool = ComputePool::start(threads, COMPUTE_QUEUE_MAX).context("start compute pool")?;
         let limits = querier::Limits { concurrency_max: self.query_max_concurrency, ..querier::Limits::default() };
-        Ok(Evaluator::new(store, pool, limits))
+        let evaluator = Evaluator::new(store, pool, limits);
+        let Some(folder) = folder else { return Ok(evaluator) };
+        let (active, unfinished) =
+            ActiveQueries::open(folder, limits.concurrency_max).context("open queries.active")?;
+        if let Some(queries) = unfinished {
+            info!(queries, "these queries did not finish in the last run");
+        }
+        Ok(evaluator.with_active_queries(active))
     }
 
     /// What the API is told of them; says which features are not there.

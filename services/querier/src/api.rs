@@ -39,6 +39,7 @@ use crate::{Evaluator, ExemplarSource, Lifecycle, MetadataSource, Readiness, Sta
 use answer::{ApiResult, Encoding};
 use error::{ApiError, ErrorType};
 use form::Form;
+pub(crate) use json::put_text;
 pub(crate) use params::fuzz as fuzz_parameters;
 
 /// Bounds and ways of the API.

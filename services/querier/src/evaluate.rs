@@ -14,6 +14,8 @@ use storage::{Queryable, SelectError, SelectRequest, SeriesBatch, Shard};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::ActiveQueries;
+
 /// Bounds of the querier.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -56,6 +58,7 @@ pub struct Evaluator {
     pool: ComputePool,
     limits: Limits,
     running: Arc<Semaphore>,
+    active: Option<ActiveQueries>,
 }
 
 /// Where the time of a query went.
@@ -96,7 +99,12 @@ impl Evaluator {
     /// Evaluates over `store` on the threads of `pool`.
     pub fn new(store: Arc<dyn Queryable>, pool: ComputePool, limits: Limits) -> Evaluator {
         let running = Arc::new(Semaphore::new(limits.concurrency_max));
-        Evaluator { store, pool, limits, running }
+        Evaluator { store, pool, limits, running, active: None }
+    }
+
+    /// Has the queries under way written to a file.
+    pub fn with_active_queries(self, active: ActiveQueries) -> Evaluator {
+        Evaluator { active: Some(active), ..self }
     }
 
     /// Bounds.
@@ -128,6 +136,7 @@ impl Evaluator {
         let deadline = asked + timeout;
         let queued = tokio::time::timeout_at(deadline, self.running.acquire()).await;
         let _permit = queued.map_err(|_| EvaluateError::TimedOut { stage: "query queue" })?;
+        let _entry = self.active.as_ref().and_then(|active| active.begin(&params.text, server::clock::now()));
         let started = Instant::now();
         let again = params.clone();
         let plan = Arc::new(engine::plan(expr, params)?);

@@ -1,5 +1,6 @@
 //! The querier: PromQL and the Prometheus HTTP API over whatever holds series.
 
+mod active;
 mod api;
 mod evaluate;
 #[doc(hidden)]
@@ -8,6 +9,7 @@ mod metrics;
 mod scrapers;
 mod sources;
 
+pub use active::{ActiveQueries, Entry as ActiveQuery};
 pub use api::{Api, ApiOptions, ApiSources};
 pub use evaluate::{EvaluateError, Evaluated, Evaluator, Limits, Timings};
 pub use scrapers::ScrapersOfCluster;

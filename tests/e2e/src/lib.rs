@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod compare;
+pub mod histogram;
 pub mod narthex;
 pub mod peer;
 pub mod process;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::Client;
+use crate::histogram::Histogram;
 
 /// The value that marks a series as ended.
 pub const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
@@ -14,6 +15,8 @@ pub struct Series {
     pub labels: Vec<(String, String)>,
     /// Milliseconds and values, in order of time.
     pub samples: Vec<(i64, f64)>,
+    /// Native histograms, in order of time.
+    pub histograms: Vec<Histogram>,
 }
 
 impl Series {
@@ -22,7 +25,7 @@ impl Series {
         let all = [("__name__", name)].into_iter().chain(labels.iter().copied());
         let mut labels: Vec<(String, String)> = all.map(|(n, v)| (n.to_string(), v.to_string())).collect();
         labels.sort();
-        Series { labels, samples: Vec::new() }
+        Series { labels, samples: Vec::new(), histograms: Vec::new() }
     }
 }
 
@@ -43,6 +46,9 @@ pub fn encode(series: &[Series]) -> Vec<u8> {
             sample.push(0x10);
             put_varint(&mut sample, at_ms.cast_unsigned());
             put_bytes(&mut message, 0x12, &sample);
+        }
+        for histogram in &one.histograms {
+            put_bytes(&mut message, 0x22, &histogram.encode());
         }
         put_bytes(&mut out, 0x0a, &message);
     }
@@ -73,29 +79,32 @@ pub fn push(client: &mut Client, series: &[Series]) -> Result<()> {
 
 /// Sends series in order of time, a slice of `slice_ms` in each request, as a sender that follows a clock does.
 pub fn push_in_slices(client: &mut Client, series: &[Series], slice_ms: i64) -> Result<()> {
-    let times = || series.iter().flat_map(|one| one.samples.iter().map(|sample| sample.0));
+    let of_histograms = |one: &Series| one.histograms.iter().map(|h| h.at_ms).collect::<Vec<_>>();
+    let times = || series.iter().flat_map(|one| one.samples.iter().map(|sample| sample.0).chain(of_histograms(one)));
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
     let mut from = first;
     while from <= last {
         let until = from + slice_ms;
         let cut = |one: &Series| {
             let samples = one.samples.iter().copied().filter(|(at, _)| (from..until).contains(at)).collect();
-            Series { labels: one.labels.clone(), samples }
+            let histograms = one.histograms.iter().filter(|h| (from..until).contains(&h.at_ms)).cloned().collect();
+            Series { labels: one.labels.clone(), samples, histograms }
         };
-        let slice: Vec<Series> = series.iter().map(cut).filter(|one| !one.samples.is_empty()).collect();
+        let is_empty = |one: &Series| one.samples.is_empty() && one.histograms.is_empty();
+        let slice: Vec<Series> = series.iter().map(cut).filter(|one| !is_empty(one)).collect();
         push(client, &slice)?;
         from = until;
     }
     Ok(())
 }
 
-fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

@@ -341,6 +341,8 @@ pub(crate) struct Aggregator {
     /// All rows, while they are few, and how many samples they hold.
     kept: Option<Vec<Row>>,
     kept_held: usize,
+    /// Rows come in the order in which Prometheus has them, which need not be that of labels.
+    in_order: bool,
     grouper: Grouper,
     groups: Vec<Totals>,
     /// The vector, to which annotations point.
@@ -356,11 +358,17 @@ impl Aggregator {
             delayed,
             kept: Some(Vec::new()),
             kept_held: 0,
+            in_order: false,
             grouper: Grouper::new(groups, delayed),
             groups: Vec::new(),
             pos,
             annotations: Annotations::default(),
         }
+    }
+
+    /// Rows are to be added in the order in which they come.
+    pub(crate) fn keep_order(&mut self) {
+        self.in_order = true;
     }
 
     /// Adds a row.
@@ -446,7 +454,9 @@ impl Aggregator {
     /// One row per group.
     pub(crate) fn finish(mut self, param: &Scalar, annotations: &mut Annotations) -> Vec<Row> {
         if let Some(mut kept) = self.kept.take() {
-            kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+            if !self.in_order {
+                kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+            }
             for row in kept {
                 self.add_to_group(&row.key, row.view());
             }

@@ -2,6 +2,7 @@
 
 mod histograms;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 pub(crate) use histograms::HistogramOperation;
@@ -129,16 +130,14 @@ impl Annotations {
         out
     }
 
-    /// Of two with one text the one further right stays, which is the one Prometheus evaluates last; of those that are
-    /// merged the one further left, which it evaluates first.
+    /// Of two with one text the one evaluated last stays, as in Prometheus; of those that are merged the one evaluated first.
     fn add(&mut self, annotation: Annotation) {
         match self.by_text.get_mut(&annotation.text) {
             None => {
                 self.by_text.insert(annotation.text.clone(), annotation);
             }
             Some(known) => {
-                let is_right = annotation.pos.start > known.pos.start;
-                if is_right != known.is_merged() {
+                if annotation.pos != known.pos && is_later(annotation.pos, known.pos) != known.is_merged() {
                     known.pos = annotation.pos;
                 }
                 known.occurrences += annotation.occurrences;
@@ -241,6 +240,11 @@ impl Annotations {
     }
 }
 
+/// Whether what stands at `a` is evaluated after what stands at `b`: operands come before their operator, from left to right.
+fn is_later(a: Pos, b: Pos) -> bool {
+    (a.end, Reverse(a.start)) > (b.end, Reverse(b.start))
+}
+
 fn for_metric(text: String, metric_name: &str) -> String {
     if metric_name.is_empty() { text } else { format!("{text} for metric name {}", go_quote(metric_name)) }
 }
@@ -265,6 +269,19 @@ mod tests {
             all.render(Severity::Warning, "quantile", 0),
             ["1 more warning annotations omitted"],
             "beyond the maximum only the number is told"
+        );
+    }
+
+    #[test]
+    fn of_nested_expressions_the_outer_one_is_told() {
+        let mut all = Annotations::default();
+        let (outer, inner, beside) = (Pos { start: 4, end: 20 }, Pos { start: 9, end: 20 }, Pos { start: 5, end: 8 });
+        for pos in [inner, outer, inner, beside] {
+            all.ignored_in_aggregation(pos, "min");
+        }
+        assert_eq!(
+            all.render(Severity::Info, "min(x * min((((((((y)", 10),
+            ["PromQL info: ignored histogram in min aggregation (1:5)"]
         );
     }
 

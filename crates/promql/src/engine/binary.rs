@@ -4,7 +4,7 @@
 
 mod fill;
 
-use fill::{Fills, Pair};
+use fill::{Fills, Met, Pair};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use model::{Labels, LabelsBuilder};
@@ -24,6 +24,8 @@ use crate::ast::{BinaryOp, Cardinality, VectorMatching};
 /// What a join works with besides its rows.
 pub(crate) struct Join<'a> {
     pub(crate) delayed: bool,
+    /// Whether the rows of the side that may have one of each group come in the order in which Prometheus has them.
+    pub(crate) one_in_order: bool,
     pub(crate) annotations: &'a mut Annotations,
     pub(crate) ticker: &'a mut Ticker,
     pub(crate) budget: &'a Budget,
@@ -37,6 +39,12 @@ pub(crate) fn evaluate(
     join: &mut Join<'_>,
 ) -> Result<Vec<Row>, QueryError> {
     let n = node.grid.count;
+    let (mut lhs, mut rhs) = (lhs, rhs);
+    if !math::is_set(node.op) && lhs.iter().chain(&rhs).any(|row| !row.hists.is_empty()) {
+        // What is noted depends on the order of the pairs, and Prometheus has that of labels.
+        lhs.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+        rhs.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+    }
     let mut grouper = Grouper::new(&Groups { without: !node.matching.on, names: sorted(&node.matching.labels) }, true);
     let left_groups: Vec<usize> = lhs.iter().map(|row| grouper.find(&row.key)).collect();
     let right_groups: Vec<usize> = rhs.iter().map(|row| grouper.find(&row.key)).collect();
@@ -57,7 +65,7 @@ pub(crate) fn evaluate(
         }
         _ => {
             let sides = Sides::new(node, lhs, left_groups, rhs, right_groups);
-            sides.check_one_side(node)?;
+            sides.check_one_side(node, join.one_in_order)?;
             sides.operate(node, join)?
         }
     };
@@ -125,32 +133,34 @@ impl Sides {
         Sides { many, many_groups, one, one_groups, one_of, swapped }
     }
 
-    /// An error where the one side has two of a group at one step, and the many side has anything there. Named are the first two
-    /// in order of labels, which is the order of Prometheus' storage.
-    fn check_one_side(&self, node: &BinaryNode) -> Result<(), QueryError> {
-        let crowded: Vec<&Vec<usize>> = self.one_of.values().filter(|rows| rows.len() > 1).collect();
+    /// An error where the one side has two of a group at one step, and the many side has anything there. Named are the first two,
+    /// in order of labels where the rows have no order of their own: that is the order of Prometheus' storage.
+    fn check_one_side(&self, node: &BinaryNode, in_order: bool) -> Result<(), QueryError> {
+        let is_crowded = |at: &usize| self.ones(self.one_groups[*at]).len() > 1;
+        let mut crowded: Vec<usize> = (0..self.one.len()).filter(is_crowded).collect();
         if crowded.is_empty() {
             return Ok(());
         }
         let labels = |at: usize| &self.one[at].key.labels;
+        if !in_order {
+            crowded.sort_by(|a, b| labels(*a).cmp(labels(*b)));
+        }
         let is_filled = node.matching.fill_left.is_some() || node.matching.fill_right.is_some();
+        let mut seen: HashMap<usize, usize> = HashMap::new();
         for i in 0..node.grid.count {
             if !is_filled && !self.many.iter().any(|row| row.view().has(i)) {
                 continue;
             }
-            let pairs = crowded.iter().filter_map(|rows| {
-                let mut present: Vec<&Labels> =
-                    rows.iter().filter(|at| self.one[**at].view().has(i)).map(|at| labels(*at)).collect();
-                present.sort_unstable();
-                Some((*present.first()?, *present.get(1)?))
-            });
-            if let Some((first, second)) = pairs.min_by(|a, b| a.1.cmp(b.1)) {
-                return Err(QueryError::ManyToMany {
-                    group: match_labels(second, &node.matching),
-                    side: if self.swapped { "left" } else { "right" },
-                    first: second.clone(),
-                    second: first.clone(),
-                });
+            seen.clear();
+            for at in crowded.iter().copied().filter(|at| self.one[*at].view().has(i)) {
+                if let Some(first) = seen.insert(self.one_groups[at], at) {
+                    return Err(QueryError::ManyToMany {
+                        group: match_labels(labels(at), &node.matching),
+                        side: if self.swapped { "left" } else { "right" },
+                        first: labels(at).clone(),
+                        second: labels(first).clone(),
+                    });
+                }
             }
         }
         Ok(())
@@ -173,34 +183,81 @@ impl Sides {
         for group in &self.many_groups {
             *crowd.entry(*group).or_default() += 1;
         }
-        let mut out = Vec::new();
-        let mut made = 0;
-        let mut column = vec![ABSENT; node.grid.count];
+        let mut work =
+            Work { keep, column: vec![ABSENT; node.grid.count], notes: Vec::new(), made: 0, out: Vec::new() };
         let fills = Fills::of(self, node);
-        for Pair { many, one, group } in fills.pairs(self) {
-            join.ticker.tick(node.grid.count)?;
-            let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
-            let is_crowded = crowd.get(&group).is_some_and(|n| *n > 1) || self.ones(group).len() > 1;
-            let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
-            let mut hists = Hists::default();
-            if lhs.hists.is_empty() && rhs.hists.is_empty() && !math::is_trim(node.op) {
-                if is_crowded {
-                    let both = many.values.iter().zip(&one.values);
-                    matches.note(group, &labels, both.map(|(a, b)| !is_absent(*a) && !is_absent(*b)))?;
-                }
-                binary_columns(node.op, keep, &lhs.values, &rhs.values, &mut column);
-            } else {
-                let met = mixed_columns(node, keep, (lhs, rhs), (&mut column, &mut hists), join.annotations);
-                matches.note(group, &labels, met.into_iter())?;
-            }
-            if any_present(&column) || !hists.is_empty() {
-                made += node.grid.count + hists.weight();
-                join.budget.glance(made)?;
-                let key = Key { labels, drop_name: node.return_bool && join.delayed };
-                out.push(Row { key, values: column.as_slice().into(), hists });
+        let mut met = Met::default();
+        for pair in fills.pairs(self) {
+            let is_crowded = crowd.get(&pair.group).is_some_and(|n| *n > 1) || self.ones(pair.group).len() > 1;
+            let group = pair.group;
+            let together = self.pair(node, pair, is_crowded.then_some(&mut matches), &mut work, join)?;
+            if node.matching.fill_left.is_some() {
+                met.note(group, together.into_iter());
             }
         }
-        Ok(out)
+        let manys = met.manys(self, node);
+        for ((one, group), many) in self.one.iter().zip(&self.one_groups).zip(&manys) {
+            if let Some(many) = many {
+                let pair = Pair { many, one, group: *group };
+                self.pair(node, pair, Some(&mut matches), &mut work, join)?;
+            }
+        }
+        work.notes.into_iter().flatten().for_each(|notes| join.annotations.merge(notes));
+        Ok(work.out)
+    }
+
+    /// Adds the row of a pair, if it has any value; returns at which steps the operands went together.
+    fn pair(
+        &self,
+        node: &BinaryNode,
+        Pair { many, one, group }: Pair<'_>,
+        matches: Option<&mut Matches>,
+        work: &mut Work,
+        join: &mut Join<'_>,
+    ) -> Result<Vec<bool>, QueryError> {
+        join.ticker.tick(node.grid.count)?;
+        let labels = result_labels(&many.key.labels, &one.key.labels, node, join.delayed);
+        let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
+        let mut hists = Hists::default();
+        let mut met = Vec::new();
+        if lhs.hists.is_empty() && rhs.hists.is_empty() && !math::is_trim(node.op) {
+            if matches.is_some() || node.matching.fill_left.is_some() {
+                met.extend(many.values.iter().zip(&one.values).map(|(a, b)| !is_absent(*a) && !is_absent(*b)));
+            }
+            binary_columns(node.op, work.keep, &lhs.values, &rhs.values, &mut work.column);
+        } else {
+            met = mixed_columns(node, (lhs, rhs), work, &mut hists);
+        }
+        if let Some(matches) = matches {
+            matches.note(group, &labels, met.iter().copied())?;
+        }
+        if any_present(&work.column) || !hists.is_empty() {
+            work.made += node.grid.count + hists.weight();
+            join.budget.glance(work.made)?;
+            let key = Key { labels, drop_name: node.return_bool && join.delayed };
+            work.out.push(Row { key, values: work.column.as_slice().into(), hists });
+        }
+        Ok(met)
+    }
+}
+
+/// What the pairs of a join leave behind.
+struct Work {
+    keep: Keep,
+    /// The values of the pair at hand.
+    column: Vec<f64>,
+    /// Of each step what was noted last: Prometheus tells only that.
+    notes: Vec<Option<Annotations>>,
+    made: usize,
+    out: Vec<Row>,
+}
+
+impl Work {
+    fn note(&mut self, i: usize, notes: Annotations) {
+        if !notes.is_empty() {
+            self.notes.resize_with(self.column.len(), || None);
+            self.notes[i] = Some(notes);
+        }
     }
 }
 
@@ -209,34 +266,28 @@ fn operand(row: &Row, i: usize) -> Operand<'_> {
 }
 
 /// An operator between rows of which one has histograms, step by step; returns at which steps the operands went together.
-fn mixed_columns(
-    node: &BinaryNode,
-    keep: Keep,
-    (lhs, rhs): (&Row, &Row),
-    (column, hists): (&mut [f64], &mut Hists),
-    annotations: &mut Annotations,
-) -> Vec<bool> {
-    let n = column.len();
-    binary_columns(node.op, keep, &lhs.values, &rhs.values, column);
+fn mixed_columns(node: &BinaryNode, (lhs, rhs): (&Row, &Row), work: &mut Work, hists: &mut Hists) -> Vec<bool> {
+    let n = work.column.len();
+    binary_columns(node.op, work.keep, &lhs.values, &rhs.values, &mut work.column);
     let is_float = |row: &Row, i: usize| !is_absent(row.values[i]);
-    let is_trim = math::is_trim(node.op);
     let mut met: Vec<bool> = (0..n).map(|i| is_float(lhs, i) && is_float(rhs, i)).collect();
-    if is_trim && met.contains(&true) {
-        annotations.incompatible_types(node.pos, "float", node.op.as_str(), "float");
-        met.fill(false);
-    }
-    for i in 0..n {
-        if !(lhs.view().has(i) && rhs.view().has(i)) || (is_float(lhs, i) && is_float(rhs, i)) {
-            continue;
+    for (i, met) in met.iter_mut().enumerate() {
+        let mut notes = Annotations::default();
+        if *met {
+            if math::is_trim(node.op) {
+                notes.incompatible_types(node.pos, "float", node.op.as_str(), "float");
+                *met = false;
+            }
+        } else if lhs.view().has(i) && rhs.view().has(i) {
+            let element = elements::combine(node.op, operand(lhs, i), operand(rhs, i), node.pos, &mut notes);
+            *met = !matches!(element, Element::Mismatch);
+            match elements::keep(element, work.keep) {
+                Some(Element::Float(v)) => work.column[i] = v,
+                Some(Element::Histogram(h)) => hists.set(i, n, h),
+                Some(Element::Mismatch | Element::Unequal) | None => {}
+            }
         }
-        let (a, b) = (operand(lhs, i), operand(rhs, i));
-        let element = elements::combine(node.op, a, b, node.pos, annotations);
-        met[i] = !matches!(element, Element::Mismatch);
-        match elements::keep(element, keep) {
-            Some(Element::Float(v)) => column[i] = v,
-            Some(Element::Histogram(h)) => hists.set(i, n, h),
-            Some(Element::Mismatch | Element::Unequal) | None => {}
-        }
+        work.note(i, notes);
     }
     met
 }

@@ -143,7 +143,7 @@ pub enum QueryError {
         name: String,
     },
     /// A factor of `double_exponential_smoothing` outside of (0, 1).
-    #[error("invalid {name} factor. Expected: 0 < {symbol} < 1, got: {value:.6}")]
+    #[error("invalid {name} factor. Expected: 0 < {symbol} < 1, got: {}", go_fixed(*value))]
     InvalidFactor {
         /// `smoothing` or `trend`.
         name: &'static str,
@@ -221,4 +221,11 @@ impl QueryError {
             _ => ErrorClass::Caller,
         }
     }
+}
+/// A number with six decimals, as Go's `%f` writes it.
+fn go_fixed(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    format!("{value:.6}")
 }

@@ -27,6 +27,7 @@ use super::source::{Buffers, Env};
 use super::window::Number;
 use super::worker::Run;
 use super::{PlanState, histogram, sort};
+use crate::ast::{BinaryOp, Cardinality};
 
 /// Evaluates the tree.
 pub(crate) struct Evaluator<'a> {
@@ -153,8 +154,9 @@ impl<'a> Evaluator<'a> {
                 self.map(rows, *from, step)
             }
             Node::Reduce { input, spec, grid } => {
+                let in_order = self.is_in_order(input, *grid);
                 let rows = self.rows(input)?;
-                self.reduce(rows, spec, *grid)
+                self.reduce(rows, in_order, spec, *grid)
             }
             Node::Vector(scalar, n) => {
                 let scalar = self.resolve(scalar)?;
@@ -167,10 +169,12 @@ impl<'a> Evaluator<'a> {
                 Ok(rows)
             }
             Node::Binary(node) => {
+                let one = if node.matching.cardinality == Cardinality::OneToMany { &node.lhs } else { &node.rhs };
+                let one_in_order = self.is_in_order(one, node.grid);
                 let lhs = self.rows(&node.lhs)?;
                 let left = self.load;
                 let rhs = self.rows(&node.rhs)?;
-                self.binary(node, left, lhs, rhs)
+                self.binary(node, one_in_order, left, (lhs, rhs))
             }
             Node::Histogram(node) => {
                 let rows = self.rows(&node.input)?;
@@ -196,6 +200,22 @@ impl<'a> Evaluator<'a> {
                 self.warn(warning)?;
                 Ok(rows)
             }
+        }
+    }
+
+    /// Whether the rows of a node come in the order in which Prometheus has them; others have none of their own.
+    fn is_in_order(&self, node: &Node, grid: Grid) -> bool {
+        match node {
+            Node::Sort { .. } => true,
+            Node::Reduce { spec, .. } => is_ordered_sink(spec, grid),
+            Node::Pipeline(at) => is_ordered_sink(&self.plan.planned.pipelines[*at].sink, grid),
+            // Over several steps Prometheus puts the series of a result into a map.
+            Node::Map { input, .. } => grid.count == 1 && self.is_in_order(input, grid),
+            Node::Also(_, input) => self.is_in_order(input, grid),
+            Node::Binary(node) if matches!(node.op, BinaryOp::And | BinaryOp::Unless) => {
+                grid.count == 1 && self.is_in_order(&node.lhs, grid)
+            }
+            Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) | Node::Info(_) => false,
         }
     }
 
@@ -307,7 +327,7 @@ impl<'a> Evaluator<'a> {
     }
 
     #[inline(never)]
-    fn reduce(&mut self, rows: Vec<Row>, spec: &SinkSpec, grid: Grid) -> Result<Vec<Row>, QueryError> {
+    fn reduce(&mut self, rows: Vec<Row>, in_order: bool, spec: &SinkSpec, grid: Grid) -> Result<Vec<Row>, QueryError> {
         let load = self.load;
         let spec = match spec {
             SinkSpec::Aggregate { op, groups, param, pos } => {
@@ -320,6 +340,9 @@ impl<'a> Evaluator<'a> {
         };
         let delayed = self.delayed();
         let mut sink = Sink::new(&spec, grid, delayed);
+        if in_order {
+            sink.keep_order();
+        }
         let budget = &self.plan.budget;
         for row in rows {
             self.ticker.tick(grid.count)?;
@@ -336,11 +359,18 @@ impl<'a> Evaluator<'a> {
     }
 
     #[inline(never)]
-    fn binary(&mut self, node: &BinaryNode, left: Load, lhs: Vec<Row>, rhs: Vec<Row>) -> Result<Vec<Row>, QueryError> {
+    fn binary(
+        &mut self,
+        node: &BinaryNode,
+        one_in_order: bool,
+        left: Load,
+        (lhs, rhs): (Vec<Row>, Vec<Row>),
+    ) -> Result<Vec<Row>, QueryError> {
         let right = self.load;
         let held = held_by(&lhs) + held_by(&rhs);
         let mut join = Join {
             delayed: self.plan.params.options.delayed_name_removal,
+            one_in_order,
             annotations: &mut self.annotations,
             ticker: &mut self.ticker,
             budget: &self.plan.budget,
@@ -429,6 +459,20 @@ impl<'a> Evaluator<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the rows that a sink makes come in the order in which Prometheus has them.
+fn is_ordered_sink(spec: &SinkSpec, grid: Grid) -> bool {
+    match spec {
+        SinkSpec::Aggregate { .. } => true,
+        SinkSpec::TopK { .. } => grid.count == 1,
+        SinkSpec::Collect
+        | SinkSpec::Raw
+        | SinkSpec::Points(..)
+        | SinkSpec::CountValues { .. }
+        | SinkSpec::Absent { .. }
+        | SinkSpec::ScalarOf => false,
     }
 }
 

@@ -53,9 +53,9 @@ fn group(rows: Vec<Row>, delayed: bool, pos: Pos, annotations: &mut Annotations)
     for row in rows {
         if !row.hists.is_empty() {
             natives.push(Histogram { native: row.hists, ..Histogram::new(row.key.clone()) });
-            if !any_present(&row.values) {
-                continue;
-            }
+        }
+        if !any_present(&row.values) {
+            continue;
         }
         let le = row.key.labels.get(BUCKET_LABEL).unwrap_or("");
         let Ok(bound) = crate::numbers::parse_float(le) else {

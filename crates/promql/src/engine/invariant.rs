@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::ast::{Call, Expr, ExprKind};
+use crate::ast::{AtModifier, Call, Expr, ExprKind};
 
 /// Functions whose value may change with the time of evaluation though their arguments do not. `start`, `end`, `range` and
 /// `step` are numbers of the query.
@@ -26,6 +26,10 @@ const TIME_DEPENDENT: [&str; 11] = [
 #[derive(Debug, Default)]
 pub(crate) struct Invariants {
     nodes: HashSet<*const Expr>,
+    /// Those within the parameter of an aggregation, where Prometheus does not look.
+    in_params: HashSet<*const Expr>,
+    lost: HashSet<*const Expr>,
+    within_param: bool,
 }
 
 /// The expression within parentheses.
@@ -49,18 +53,31 @@ impl Invariants {
         self.nodes.contains(&std::ptr::from_ref(expr))
     }
 
+    /// Whether Prometheus evaluates `expr` once, at the first step, as an instant query would.
+    pub(crate) fn is_wrapped(&self, expr: &Expr) -> bool {
+        self.contains(expr) && !self.in_params.contains(&std::ptr::from_ref(expr))
+    }
+
+    /// Whether a function does not get this subquery, its argument. Prometheus 3.14 wraps a subquery that is pinned by `@` where
+    /// the call as a whole has another value at each step, and does not see the range vector within.
+    pub(crate) fn is_lost(&self, subquery: &Expr) -> bool {
+        self.lost.contains(&std::ptr::from_ref(subquery))
+    }
+
     fn visit(&mut self, expr: &Expr) -> bool {
         let invariant = match &expr.kind {
-            ExprKind::Vector(selector) => selector.at.is_some(),
-            ExprKind::Matrix(matrix) => matrix.selector.at.is_some(),
+            ExprKind::Vector(selector) => self.pins(selector.at),
+            ExprKind::Matrix(matrix) => self.pins(matrix.selector.at),
             ExprKind::Subquery(subquery) => {
                 self.visit(&subquery.expr);
-                subquery.at.is_some()
+                self.pins(subquery.at)
             }
             // The parameter does not count, as in Prometheus: it is taken at the first step then.
             ExprKind::Aggregate(aggregate) => {
                 if let Some(param) = &aggregate.param {
+                    let outside = std::mem::replace(&mut self.within_param, true);
                     self.visit(param);
+                    self.within_param = outside;
                 }
                 self.visit(&aggregate.expr)
             }
@@ -74,8 +91,16 @@ impl Invariants {
         };
         if invariant {
             self.nodes.insert(std::ptr::from_ref(expr));
+            if self.within_param {
+                self.in_params.insert(std::ptr::from_ref(expr));
+            }
         }
         invariant
+    }
+
+    /// Whether `@` makes it the same at every step. In the parameter of an aggregation it does not.
+    fn pins(&self, at: Option<AtModifier>) -> bool {
+        at.is_some() && !self.within_param
     }
 
     fn visit_call(&mut self, call: &Call) -> bool {
@@ -84,6 +109,14 @@ impl Invariants {
             all &= self.visit(arg);
         }
         let of_selector = || call.args.iter().all(|arg| matches!(unparen(arg).kind, ExprKind::Vector(_)));
-        all && (!TIME_DEPENDENT.contains(&call.function) || (call.function == "timestamp" && of_selector()))
+        let invariant =
+            all && (!TIME_DEPENDENT.contains(&call.function) || (call.function == "timestamp" && of_selector()));
+        if !invariant && !self.within_param {
+            let subqueries = call.args.iter().map(unparen).filter(|arg| matches!(arg.kind, ExprKind::Subquery(_)));
+            self.lost.extend(
+                subqueries.filter(|arg| self.nodes.contains(&std::ptr::from_ref(*arg))).map(std::ptr::from_ref),
+            );
+        }
+        invariant
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) use model::kahan;
 
 use super::column::{ABSENT, NORMAL_NAN, is_absent};
+use super::go_math;
 use crate::ast::BinaryOp;
 
 /// Functions of one number.
@@ -69,23 +70,23 @@ impl MathFn {
             MathFn::Abs => map(column, f64::abs),
             MathFn::Ceil => map(column, f64::ceil),
             MathFn::Floor => map(column, f64::floor),
-            MathFn::Exp => map(column, f64::exp),
+            MathFn::Exp => map(column, go_math::exp),
             MathFn::Sqrt => map(column, f64::sqrt),
-            MathFn::Ln => map(column, f64::ln),
-            MathFn::Log2 => map(column, f64::log2),
-            MathFn::Log10 => map(column, f64::log10),
-            MathFn::Sin => map(column, f64::sin),
-            MathFn::Cos => map(column, f64::cos),
-            MathFn::Tan => map(column, f64::tan),
-            MathFn::Asin => map(column, f64::asin),
-            MathFn::Acos => map(column, f64::acos),
-            MathFn::Atan => map(column, f64::atan),
-            MathFn::Sinh => map(column, f64::sinh),
-            MathFn::Cosh => map(column, f64::cosh),
-            MathFn::Tanh => map(column, f64::tanh),
-            MathFn::Asinh => map(column, f64::asinh),
-            MathFn::Acosh => map(column, f64::acosh),
-            MathFn::Atanh => map(column, f64::atanh),
+            MathFn::Ln => map(column, go_math::ln),
+            MathFn::Log2 => map(column, go_math::log2),
+            MathFn::Log10 => map(column, go_math::log10),
+            MathFn::Sin => map(column, go_math::sin),
+            MathFn::Cos => map(column, go_math::cos),
+            MathFn::Tan => map(column, go_math::tan),
+            MathFn::Asin => map(column, go_math::asin),
+            MathFn::Acos => map(column, go_math::acos),
+            MathFn::Atan => map(column, go_math::atan),
+            MathFn::Sinh => map(column, go_math::sinh),
+            MathFn::Cosh => map(column, go_math::cosh),
+            MathFn::Tanh => map(column, go_math::tanh),
+            MathFn::Asinh => map(column, go_math::asinh),
+            MathFn::Acosh => map(column, go_math::acosh),
+            MathFn::Atanh => map(column, go_math::atanh),
             MathFn::Rad => map(column, |v| v * std::f64::consts::PI / 180.0),
             MathFn::Deg => map(column, |v| v * 180.0 / std::f64::consts::PI),
             MathFn::Sgn => map(column, |v| {
@@ -184,8 +185,8 @@ pub(crate) fn scalar_binary(op: BinaryOp, a: f64, b: f64) -> f64 {
         BinaryOp::Mul => a * b,
         BinaryOp::Div => a / b,
         BinaryOp::Mod => a % b,
-        BinaryOp::Pow => a.powf(b),
-        BinaryOp::Atan2 => a.atan2(b),
+        BinaryOp::Pow => go_math::pow(a, b),
+        BinaryOp::Atan2 => go_math::atan2(a, b),
         _ => f64::from(u8::from(compare(op, a, b))),
     }
 }
@@ -230,8 +231,8 @@ pub(crate) fn binary_columns(op: BinaryOp, keep: Keep, a: &[f64], b: &[f64], out
         BinaryOp::Mul => zip!(|x, y| x * y),
         BinaryOp::Div => zip!(|x, y| x / y),
         BinaryOp::Mod => zip!(|x: f64, y: f64| x % y),
-        BinaryOp::Pow => zip!(f64::powf),
-        BinaryOp::Atan2 => zip!(f64::atan2),
+        BinaryOp::Pow => zip!(go_math::pow),
+        BinaryOp::Atan2 => zip!(go_math::atan2),
         BinaryOp::Eql => comparison!(|x, y| x == y),
         BinaryOp::Neq => comparison!(|x, y| x != y),
         BinaryOp::Lte => comparison!(|x, y| x <= y),

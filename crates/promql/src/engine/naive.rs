@@ -5,6 +5,7 @@ mod functions;
 mod grammar;
 mod windows;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use model::{Labels, LabelsBuilder, Matcher};
@@ -41,6 +42,9 @@ pub(crate) struct Naive<'a> {
     pub(crate) step: i64,
     pub(crate) lookback: i64,
     pub(crate) subquery_step: i64,
+    /// Of each function of windows, by where it stands: the result's labels, and those of the series that it was made of. Two that
+    /// make the same are an error even where they never meet.
+    pub(crate) named: RefCell<BTreeMap<(usize, Labels), Labels>>,
 }
 
 impl Naive<'_> {

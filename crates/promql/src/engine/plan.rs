@@ -65,6 +65,13 @@ struct Planner<'a> {
     leaves: Vec<Leaf>,
     leaf_plans: Vec<LeafPlan>,
     pipelines: Vec<Pipeline>,
+    /// Within the parameter of an aggregation, which Prometheus 3.14 does not prepare: there `@ start()` and `@ end()` mean
+    /// nothing, `@ t` holds at the first step only and moves on with the steps, and positions have their parentheses.
+    within_param: bool,
+    /// Until when the selector at hand has samples, where its `@` moves on: those after it were not asked for.
+    last_sample: Option<i64>,
+    /// Leaves that end early, and so are nobody else's.
+    cut_leaves: Vec<usize>,
 }
 
 /// Plans `expr`.
@@ -82,6 +89,9 @@ pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryEr
         leaves: Vec::new(),
         leaf_plans: Vec::new(),
         pipelines: Vec::new(),
+        within_param: false,
+        last_sample: None,
+        cut_leaves: Vec::new(),
     };
     let root = planner.root(unparen(expr), grid, is_instant)?;
     let Planner { leaves, leaf_plans, pipelines, .. } = planner;
@@ -175,13 +185,29 @@ impl Planner<'_> {
     }
 
     /// Where the windows of a selector end, and its matchers.
-    fn selector(&self, selector: &VectorSelector) -> Result<(WindowEnd, Vec<Matcher>), QueryError> {
+    fn selector(&mut self, selector: &VectorSelector) -> Result<(WindowEnd, Vec<Matcher>), QueryError> {
         let offset = selector.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
-        let end = match selector.at.map(|at| self.at(at)) {
-            None => WindowEnd::Before(offset),
-            Some(at) => WindowEnd::At(at.saturating_sub(offset)),
-        };
+        let end = self.window_end(selector.at, offset);
+        if let (true, Some(AtModifier::Timestamp(at))) = (self.within_param, selector.at) {
+            self.last_sample = Some(at.saturating_sub(offset));
+        }
         Ok((end, selector.matchers.clone()))
+    }
+
+    fn window_end(&self, at: Option<AtModifier>, offset: i64) -> WindowEnd {
+        match at {
+            None => WindowEnd::Before(offset),
+            Some(AtModifier::Timestamp(at)) if self.within_param => {
+                WindowEnd::Before(self.times.start.saturating_sub(at).saturating_add(offset))
+            }
+            Some(_) if self.within_param => WindowEnd::Before(offset),
+            Some(at) => WindowEnd::At(self.at(at).saturating_sub(offset)),
+        }
+    }
+
+    /// What an annotation of an aggregation or function points to.
+    fn pos_of(&self, expr: &Expr) -> Pos {
+        if self.within_param { expr.pos } else { unparen(expr).pos }
     }
 
     fn at(&self, at: AtModifier) -> i64 {
@@ -269,6 +295,11 @@ impl Planner<'_> {
 
     /// The leaf with these matchers whose range meets `range`, or a new one.
     fn leaf(&mut self, matchers: Vec<Matcher>, range: TimeRange) -> usize {
+        if let Some(last) = self.last_sample.take() {
+            let maxt = range.maxt.min(TimestampMs(last.saturating_add(1)));
+            self.cut_leaves.push(self.leaves.len());
+            return self.new_leaf(matchers, TimeRange::new(range.mint.min(maxt), maxt));
+        }
         let same = |leaf: &Leaf| {
             let both_ways = |a: &[Matcher], b: &[Matcher]| a.iter().all(|m| b.contains(m));
             both_ways(&leaf.matchers, &matchers)
@@ -276,11 +307,16 @@ impl Planner<'_> {
                 && leaf.range.mint <= range.maxt
                 && range.mint <= leaf.range.maxt
         };
-        if let Some(at) = self.leaves.iter().position(same) {
+        let shared = |(at, leaf): (usize, &Leaf)| !self.cut_leaves.contains(&at) && same(leaf);
+        if let Some(at) = self.leaves.iter().enumerate().position(shared) {
             let known = &mut self.leaves[at].range;
             *known = TimeRange::new(known.mint.min(range.mint), known.maxt.max(range.maxt));
             return at;
         }
+        self.new_leaf(matchers, range)
+    }
+
+    fn new_leaf(&mut self, matchers: Vec<Matcher>, range: TimeRange) -> usize {
         self.leaves.push(Leaf { matchers, range, with_chunks: true });
         self.leaf_plans.push(LeafPlan::default());
         self.leaves.len() - 1
@@ -365,10 +401,15 @@ impl Planner<'_> {
             return Ok(self.reduce(built, SinkSpec::CountValues { groups, label: label.text.clone() }, names_vary));
         }
         let number = match param {
-            Some(param) => self.scalar(param, grid, scope)?,
+            Some(param) => {
+                let outside = std::mem::replace(&mut self.within_param, true);
+                let number = self.scalar(param, grid, scope);
+                self.within_param = outside;
+                number?
+            }
             None => Scalar::Const(0.0),
         };
-        let param_pos = param.map_or(input.pos, |p| p.pos);
+        let param_pos = aggregate.param.as_deref().map_or(input.pos, |param| self.pos_of(param));
         let built = self.vector(input, grid, scope)?;
         let names_vary = built.names_vary;
         let op = aggregate.op;
@@ -381,7 +422,7 @@ impl Planner<'_> {
             (self.map(built, MapOp::LimitRatio(number), grid, Changes::Nothing), Some(warning))
         } else {
             let warning = (op == AggregateOp::Quantile).then(|| Warning::Quantile(number.clone(), param_pos));
-            let spec = SinkSpec::Aggregate { op, groups, param: number, pos: aggregate.expr.pos };
+            let spec = SinkSpec::Aggregate { op, groups, param: number, pos: self.pos_of(&aggregate.expr) };
             (self.reduce(built, spec, by_name), warning)
         };
         Ok(self.with_warning(built, warning))
@@ -389,7 +430,8 @@ impl Planner<'_> {
 
     #[inline(never)]
     fn with_warning(&mut self, built: Built, warning: Option<Warning>) -> Built {
-        let Some(warning) = warning else { return built };
+        // Where there are no steps nothing is said.
+        let Some(warning) = warning.filter(|_| built.grid.count > 0) else { return built };
         let (grid, names_vary) = (built.grid, built.names_vary);
         let node = Node::Also(Box::new(warning), Box::new(self.close(built)));
         Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
@@ -411,10 +453,7 @@ impl Planner<'_> {
             None => self.params.subquery_step.0,
         };
         let step = step.max(1);
-        let end = match subquery.at.map(|at| self.at(at)) {
-            None => WindowEnd::Before(offset),
-            Some(at) => WindowEnd::At(at.saturating_sub(offset)),
-        };
+        let end = self.window_end(subquery.at, offset);
         let before = end.of(outer.start).saturating_sub(range);
         let mut start = step * (before / step);
         if start <= before {

@@ -73,6 +73,15 @@ impl Sink {
         Sink { state, held: 0 }
     }
 
+    /// Rows come sorted.
+    pub(crate) fn keep_order(&mut self) {
+        match &mut self.state {
+            State::Aggregate(state) => state.keep_order(),
+            State::TopK(state) => state.keep_order(),
+            _ => {}
+        }
+    }
+
     /// Adds a row.
     pub(crate) fn add(
         &mut self,

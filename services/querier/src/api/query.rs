@@ -74,6 +74,7 @@ async fn evaluate(api: &Api, form: &Form, query: QueryParams, limit: Option<usiz
         subquery_step: (api.options.subquery_step)(),
         limits: api.options.query_limits,
         options: api.options.engine,
+        text: String::from_utf8_lossy(form.get("query")).into(),
         ..query
     };
     let expr = parse_query(api, form)?;

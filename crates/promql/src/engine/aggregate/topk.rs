@@ -41,6 +41,8 @@ pub(crate) struct TopK {
     op: AggregateOp,
     /// All rows, while they are few.
     kept: Option<Vec<Row>>,
+    /// Rows come in the order in which Prometheus has them, which need not be that of labels.
+    in_order: bool,
     k: Vec<usize>,
     /// The aggregation, to which annotations point.
     pos: Pos,
@@ -71,6 +73,7 @@ impl TopK {
         TopK {
             op,
             kept: Some(Vec::new()),
+            in_order: false,
             k: counts(k, n),
             pos,
             ignored: false,
@@ -186,9 +189,16 @@ impl TopK {
         Ok(())
     }
 
+    /// Rows are to be taken in the order in which they come.
+    pub(crate) fn keep_order(&mut self) {
+        self.in_order = true;
+    }
+
     /// Runs each step through Prometheus' heap, in order of labels.
     fn finish_kept(mut self, mut kept: Vec<Row>) -> Vec<Row> {
-        kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+        if !self.in_order {
+            kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+        }
         let groups: Vec<usize> = kept.iter().map(|row| self.grouper.find(&row.key)).collect();
         let group_count = groups.iter().max().map_or(0, |max| max + 1);
         let n = self.k.len();

@@ -7,6 +7,7 @@ use model::{Bucket, FloatHistogram};
 
 use crate::engine::annotations::Annotations;
 use crate::engine::column::NORMAL_NAN;
+use crate::engine::go_math;
 use crate::engine::math::kahan;
 
 /// Numbers of a histogram.
@@ -151,11 +152,11 @@ fn quantile_from(
     if h.is_custom() || (lower <= 0.0 && upper >= 0.0) {
         return (lower + (upper - lower) * fraction, note);
     }
-    let (lower_log, upper_log) = (lower.abs().log2(), upper.abs().log2());
+    let (lower_log, upper_log) = (go_math::log2(lower.abs()), go_math::log2(upper.abs()));
     let value = if lower > 0.0 {
-        (lower_log + (upper_log - lower_log) * fraction).exp2()
+        go_math::exp2(lower_log + (upper_log - lower_log) * fraction)
     } else {
-        -(upper_log + (lower_log - upper_log) * (1.0 - fraction)).exp2()
+        -go_math::exp2(upper_log + (lower_log - upper_log) * (1.0 - fraction))
     };
     (value, note)
 }

@@ -349,7 +349,8 @@ impl Grammar<'_> {
     fn samples(&mut self, is_counter: bool) -> Vec<(i64, f64)> {
         let random = &mut *self.random;
         let mut out = Vec::new();
-        let (mut t, mut v) = (random.between(-60_000, 300_000), 0.0);
+        // Times are multiples of half a second, too: what is added up of them is exact.
+        let (mut t, mut v) = (500 * random.between(-120, 600), 0.0);
         let odd = random.one_in(4);
         let even = random.one_in(2);
         while t < 1_200_000 {
@@ -369,10 +370,10 @@ impl Grammar<'_> {
             out.push((t, value));
             t += 15_000;
             if !even {
-                t += random.between(-3000, 3000);
+                t += 500 * random.between(-6, 6);
             }
             if random.one_in(15) {
-                t += random.between(20_000, 500_000);
+                t += 500 * random.between(40, 1000);
             }
         }
         out

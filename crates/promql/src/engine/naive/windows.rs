@@ -78,6 +78,10 @@ impl Naive<'_> {
         let numbers: Vec<f64> =
             call.args.iter().filter(|e| !is_range(e)).map(|e| self.number(e, t)).collect::<Evaluated<_>>()?;
         let windows = self.windows(range, t)?;
+        if call.function == "predict_linear" && matches!(&range.kind, ExprKind::Subquery(s) if s.at.is_some()) {
+            // A pinned subquery is not found where the call has another value at each step.
+            return Ok(Some(Value::Vector(Vec::new())));
+        }
         if call.function == "absent_over_time" {
             let labels = self.absent_labels(range);
             let absent = windows.is_empty().then_some(Element { labels, v: 1.0 });
@@ -87,7 +91,11 @@ impl Naive<'_> {
         for window in windows {
             let Some(v) = window.apply(call.function, &numbers, t)? else { continue };
             let keeps_name = matches!(call.function, "last_over_time" | "first_over_time");
-            let labels = if keeps_name { window.labels } else { without_name(&window.labels) };
+            let labels = if keeps_name { window.labels.clone() } else { without_name(&window.labels) };
+            let known = self.named.borrow_mut().insert((range.pos.start, labels.clone()), window.labels.clone());
+            if known.is_some_and(|known| known != window.labels) {
+                return Err("vector cannot contain metrics with the same labelset".to_owned());
+            }
             out.push(Element { labels, v });
         }
         unique(out).map(Some)

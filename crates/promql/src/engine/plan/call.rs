@@ -153,8 +153,8 @@ impl Planner<'_> {
             *slot = self.scalar(number, grid, scope)?;
         }
         let pos = match &arg(call, 0)?.kind {
-            // Prometheus has replaced the subquery by its value, which stands nowhere.
-            ExprKind::Subquery(_) => Pos::default(),
+            // Prometheus has replaced the subquery by its value, which stands nowhere. The end says when it is evaluated.
+            ExprKind::Subquery(_) => Pos { start: 0, end: arg(call, 0)?.pos.end },
             _ => arg(call, 0)?.pos,
         };
         let is_absent = call.function == "absent_over_time";
@@ -175,7 +175,17 @@ impl Planner<'_> {
             }
             ExprKind::Subquery(subquery) => {
                 let (from, spec) = self.subquery_windows(subquery, grid)?;
-                let inner = self.vector(&subquery.expr, from, Scope { counts: false, needs_buckets: true, ..scope })?;
+                let mut inner =
+                    self.vector(&subquery.expr, from, Scope { counts: false, needs_buckets: true, ..scope })?;
+                if self.invariants.is_lost(range) {
+                    inner = self.map(inner, MapOp::Nothing, from, Changes::Nothing);
+                }
+                if function == WindowFn::DoubleExponentialSmoothing {
+                    // What is wrong with the subquery is told before what is wrong with the factors.
+                    let (grid, names_vary) = (inner.grid, inner.names_vary);
+                    let whole = Box::new(self.close(inner));
+                    inner = Built { kind: BuiltKind::Node(whole), grid, names_vary };
+                }
                 let repeat = if scope.counts { scope.repeat } else { 0 };
                 let op = MapOp::Subquery {
                     call: WindowCall { function, spec, numbers, pos, extension: None },
@@ -257,7 +267,7 @@ impl Planner<'_> {
         if matches!(by, SortBy::Value) {
             built = self.map(built, MapOp::FloatsOnly, grid, Changes::Nothing);
         }
-        if !grid.is_instant {
+        if !grid.is_instant && !self.invariants.is_wrapped(expr) {
             return Ok(self.with_warning(built, Some(Warning::Sort(expr.pos))));
         }
         let names_vary = built.names_vary;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{METRIC_NAME, MatchOp, Matcher, TimeRange, TimestampMs};
 
 use super::{Built, BuiltKind, Planner, Scope, window_range};
-use crate::ast::{Call, Expr, ExprKind, VectorSelector};
+use crate::ast::{AtModifier, Call, DurationExpr, Expr, ExprKind};
 use crate::engine::column::Grid;
 use crate::engine::error::QueryError;
 use crate::engine::info::{InfoNode, name_matchers};
@@ -57,11 +57,11 @@ impl Planner<'_> {
     /// `@` and offset, though the samples are taken at the time of each step.
     fn info_range(&self, vector: &Expr, grid: Grid) -> Result<TimeRange, QueryError> {
         let (mut start, mut end, mut offset) = (grid.start, grid.last(), 0);
-        if let Some(selector) = first_selector(vector) {
-            if let Some(at) = selector.at {
+        if let Some((at, by)) = self.first_modifiers(vector) {
+            if let Some(at) = at {
                 (start, end) = (self.at(at), self.at(at));
             }
-            offset = selector.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
+            offset = by.map_or(Ok(0), |offset| self.times.any(offset))?;
         }
         let moved = |t: i64| TimestampMs(t.saturating_sub(offset));
         let first = start.saturating_sub(self.params.lookback.0).saturating_add(1);
@@ -70,23 +70,26 @@ impl Planner<'_> {
         let mint = moved.mint.max(looked_at.mint);
         Ok(TimeRange::new(mint, moved.maxt.min(looked_at.maxt).max(mint)))
     }
+
+    /// `@` and offset of the selector that is written first. A subquery that is the argument of a function stands for all within:
+    /// Prometheus has put its value in its place by then.
+    fn first_modifiers<'e>(&self, expr: &'e Expr) -> Option<(Option<AtModifier>, Option<&'e DurationExpr>)> {
+        match &expr.kind {
+            ExprKind::Vector(selector) => Some((selector.at, selector.offset.as_ref())),
+            ExprKind::Matrix(matrix) => Some((matrix.selector.at, matrix.selector.offset.as_ref())),
+            ExprKind::Subquery(subquery) if self.invariants.is_lost(expr) => self.first_modifiers(&subquery.expr),
+            ExprKind::Subquery(subquery) => Some((subquery.at, subquery.offset.as_ref())),
+            ExprKind::Aggregate(aggregate) => {
+                // The parameter is written first, and Prometheus looks at it last.
+                let param = || aggregate.param.as_deref().and_then(|param| self.first_modifiers(param));
+                self.first_modifiers(&aggregate.expr).or_else(param)
+            }
+            ExprKind::Binary(binary) => self.first_modifiers(&binary.lhs).or_else(|| self.first_modifiers(&binary.rhs)),
+            ExprKind::Call(call) => call.args.iter().find_map(|arg| self.first_modifiers(arg)),
+            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => self.first_modifiers(inner),
+            ExprKind::Number(_) | ExprKind::String(_) => None,
+        }
+    }
 }
 
 const NOT_A_MATCHER: QueryError = QueryError::Malformed("a matcher that is none");
-
-/// The selector that is written first.
-fn first_selector(expr: &Expr) -> Option<&VectorSelector> {
-    match &expr.kind {
-        ExprKind::Vector(selector) => Some(selector),
-        ExprKind::Matrix(matrix) => Some(&matrix.selector),
-        ExprKind::Subquery(subquery) => first_selector(&subquery.expr),
-        ExprKind::Aggregate(aggregate) => {
-            // The parameter is written first, and Prometheus looks at it last.
-            first_selector(&aggregate.expr).or_else(|| aggregate.param.as_deref().and_then(first_selector))
-        }
-        ExprKind::Binary(binary) => first_selector(&binary.lhs).or_else(|| first_selector(&binary.rhs)),
-        ExprKind::Call(call) => call.args.iter().find_map(first_selector),
-        ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => first_selector(inner),
-        ExprKind::Number(_) | ExprKind::String(_) => None,
-    }
-}
