@@ -61,13 +61,17 @@ impl Topology {
 
     fn process(&self, role: &str, n: usize) -> ProcessFile {
         let name = format!("{role}-{n}");
-        let rulers: Vec<String> = (1..=self.rulers).map(|n| format!("{{via ruler-{n}.grpc}}")).collect();
+        let mut peers: Vec<String> = (1..=self.rulers).map(|n| format!("{{via ruler-{n}.grpc}}")).collect();
+        if role != "ruler" {
+            // Whoever has no map on disk asks these, too, while no ruler lives.
+            peers.extend((1..=self.ingesters).map(|n| format!("{{via ingester-{n}.grpc}}")));
+        }
         let mut args = vec![
             role.to_owned(),
             "--cluster.name=chaos".to_owned(),
             format!("--cluster.node-id={name}"),
             format!("--cluster.zone=z{}", (n - 1) % 3 + 1),
-            format!("--cluster.control-plane={}", rulers.join(",")),
+            format!("--cluster.control-plane={}", peers.join(",")),
             format!("--web.listen-address={{{name}}}"),
             format!("--grpc.listen-address={{{name}.grpc}}"),
             format!("--grpc.advertise-address={{via {name}.grpc}}"),

@@ -66,7 +66,7 @@ impl Caller {
                     *self.leader.lock() = Some((address, channel));
                     return Ok(reply.into_inner());
                 }
-                Err(status) if is_refusal(status.code()) => return Err(CallError::Refused(status)),
+                Err(status) if is_refusal(&status) => return Err(CallError::Refused(status)),
                 Err(status) => {
                     self.leader.lock().take_if(|(known, _)| *known == address);
                     let named = status.metadata().get(LEADER_HEADER).and_then(|value| value.to_str().ok());
@@ -112,16 +112,17 @@ impl Caller {
 }
 
 /// Whether asking again, here or elsewhere, would end the same way.
-fn is_refusal(code: Code) -> bool {
-    match code {
+fn is_refusal(status: &Status) -> bool {
+    match status.code() {
+        // Without words it is the transport's: there is no ruler at this address.
+        Code::Unimplemented => !status.message().is_empty(),
         Code::PermissionDenied
         | Code::FailedPrecondition
         | Code::AlreadyExists
         | Code::InvalidArgument
         | Code::OutOfRange
         | Code::Unauthenticated
-        | Code::DataLoss
-        | Code::Unimplemented => true,
+        | Code::DataLoss => true,
         Code::Ok
         | Code::Cancelled
         | Code::Unknown
@@ -131,5 +132,23 @@ fn is_refusal(code: Code) -> bool {
         | Code::Aborted
         | Code::Internal
         | Code::Unavailable => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_end_the_same_way_everywhere_is_a_refusal() {
+        for (status, expected) in [
+            (Status::permission_denied("another cluster"), true),
+            (Status::unimplemented("frame of version 9"), true),
+            // An ingester, say, that is asked among others.
+            (Status::unimplemented(""), false),
+            (Status::unavailable("follower"), false),
+        ] {
+            assert_eq!(is_refusal(&status), expected, "{status}");
+        }
     }
 }
