@@ -16,9 +16,10 @@ command -v docker-compose >/dev/null || packages+=(docker-compose)
 if [ ${#packages[@]} -gt 0 ]; then
   say "installing ${packages[*]}"
   # Nothing is to be started but by us.
-  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
+  policy=/usr/sbin/policy-rc.d ours=""
+  [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && ours=yes; }
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-  rm -f /usr/sbin/policy-rc.d
+  [ -z "$ours" ] || rm -f $policy
 fi
 daemon=""
 if ! docker info >/dev/null 2>&1; then

@@ -1,4 +1,4 @@
-//! The short set of scenarios: that one process keeps what it acknowledged, and that the runner sees one that does not.
+//! The short set of scenarios: that one process and a cluster keep what they acknowledged, and that the runner sees one that does not.
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,14 @@ fn run(scenario: &Scenario, folder: &Path) -> Result<Row> {
 fn a_process_that_is_killed_under_load_keeps_what_it_acknowledged() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let row = run(&load("00-short")?, folder.path())?;
+    ensure!(!row.failed && row.verdict == "holds", "{row:?}");
+    Ok(())
+}
+
+#[test]
+fn a_cluster_whose_ingesters_are_killed_in_turn_keeps_what_it_acknowledged() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let row = run(&load("01-cluster-short")?, folder.path())?;
     ensure!(!row.failed && row.verdict == "holds", "{row:?}");
     Ok(())
 }
