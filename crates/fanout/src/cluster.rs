@@ -45,7 +45,7 @@ impl Default for Timing {
             hedge_after: Duration::from_millis(300),
             give_up_after: Duration::from_secs(30),
             silence_max: Duration::from_secs(30),
-            index_age_max: Duration::from_secs(3600),
+            index_age_max: Duration::from_secs(300),
             recent: DurationMs::hours(3),
         }
     }

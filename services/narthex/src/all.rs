@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use distributor::Distributor;
 use httpclient::EnvironmentProxy;
 use ingester::Closer;
@@ -21,15 +21,11 @@ use crate::front::Front;
 use crate::local_members::LocalMembers;
 use crate::state::{InProcess, Running, State};
 use crate::storage_parts::{self, Place, SNAPSHOT_INTERVAL, stopped};
-use crate::{configuration, control_plane, data_dir, process_metrics, writer_metrics};
+use crate::{configuration, control_plane, data_dir, node, process_metrics, writer_metrics};
 
 /// Runs until a signal to stop.
 pub(crate) fn run(flags: &All) -> anyhow::Result<()> {
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        bail!("another TLS provider is installed");
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
-    runtime.block_on(serve(flags))
+    node::block_on(serve(flags))
 }
 
 async fn serve(flags: &All) -> anyhow::Result<()> {
@@ -51,6 +47,7 @@ async fn serve(flags: &All) -> anyhow::Result<()> {
         entry: control_plane::group(&control_plane)?,
         partition_count: control_plane::PARTITION_COUNT,
         wal_sync: flags.wal_sync,
+        log_bytes_max: None,
     };
     let ingester = storage_parts::open_ingester(place, &configured).await?;
     control_plane::record_losses(&control_plane, &ingester, clock::now()).await?;

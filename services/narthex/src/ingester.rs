@@ -47,6 +47,9 @@ pub(crate) struct Ingester {
     /// loses nothing either way).
     #[arg(long = "wal.sync", value_name = "WHEN", default_value = "commit")]
     pub(crate) wal_sync: WalSync,
+    /// Bytes of log that are kept for members that do not answer; past it the group takes no writes.
+    #[arg(long = "wal.retention-bytes", value_name = "BYTES", default_value_t = 8 << 30)]
+    pub(crate) wal_retention_bytes: u64,
 }
 
 /// Runs until a signal to stop.
@@ -191,6 +194,7 @@ impl Membership {
             entry,
             partition_count: map.partition_count(),
             wal_sync: self.flags.wal_sync,
+            log_bytes_max: Some(self.flags.wal_retention_bytes),
         };
         let ingester = match storage_parts::open_ingester(place, &self.configured).await {
             Err(e) if matches!(e.downcast_ref::<OpenError>(), Some(OpenError::Damaged(_))) => {

@@ -33,6 +33,8 @@ use pages::Pages;
 /// A refusal that stands for longer than a lease is for good: a node that was killed and comes back under another address is
 /// refused until its lease is over, one with a wrong cluster, zone or name always.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(20);
+/// For what still runs when a role has stopped.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the control plane to hear that a node leaves; else it finds out.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of other nodes at once.
@@ -107,7 +109,10 @@ pub(crate) fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow
         bail!("another TLS provider is installed");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // A write that still waits for replicas waits on a thread of its own: nobody is there any more to hear how it ended.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    done
 }
 
 /// Runs a node until a signal to stop, or until the cluster refuses it for good.

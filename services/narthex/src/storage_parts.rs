@@ -64,13 +64,17 @@ pub(crate) struct Place<'a> {
     pub(crate) entry: Entry,
     pub(crate) partition_count: u32,
     pub(crate) wal_sync: WalSync,
+    /// Most bytes of log; the ingester's default where it is `None`.
+    pub(crate) log_bytes_max: Option<u64>,
 }
 
 /// Opens an ingester, and says what it found.
 pub(crate) async fn open_ingester(place: Place<'_>, configured: &Arc<Configured>) -> anyhow::Result<Arc<Ingester>> {
     let exemplars_max = configured.config().storage.max_exemplars.map_or(0, |n| usize::try_from(n).unwrap_or(0));
     let window = configured.clone();
+    let defaults = ingester::Config::new(place.storage.to_path_buf());
     let config = ingester::Config {
+        log_bytes_max: place.log_bytes_max.unwrap_or(defaults.log_bytes_max),
         exemplars_max,
         replica: place.replica,
         entry: place.entry,
@@ -81,7 +85,7 @@ pub(crate) async fn open_ingester(place: Place<'_>, configured: &Arc<Configured>
             WalSync::Interval => Sync::Interval(SYNC_INTERVAL),
         },
         partition_count: place.partition_count,
-        ..ingester::Config::new(place.storage.to_path_buf())
+        ..defaults
     };
     let started = tokio::time::Instant::now();
     let ingester = tokio::task::spawn_blocking(move || Ingester::open(config)).await?.context("open ingester")?;

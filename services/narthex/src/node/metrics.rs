@@ -43,6 +43,8 @@ impl Collector for NodeMetrics {
         gauge("narthex_cluster_joined", "1 while the control plane has heard this node lately", u64::from(joined))?;
         gauge("narthex_cluster_map_version", "Version of the cluster map", map.version().0)?;
         gauge("narthex_cluster_shortcomings", "Things that endanger a promise; /-/ready names them", endangered)?;
+        let help = "Ingesters that hold each sample; /-/ready says what that promises";
+        gauge("narthex_cluster_replication_factor", help, u64::from(map.replication_factor()))?;
         let age = ConstGauge::new(self.held.age().map_or(f64::NAN, |age| age.as_secs_f64()));
         let (name, help) =
             ("narthex_cluster_map_age_seconds", "Time since the control plane is known to have held the map");
