@@ -26,9 +26,8 @@ check: setup
 
 test: check just-test
 
-# The binary first: the end-to-end tests run it.
+# The end-to-end tests run the binary, which cargo builds for the tests of its own package before any test begins.
 just-test: setup
-	cargo build -p narthex --quiet
 	cargo test --workspace --quiet
 
 # All scenarios of chaos/scenarios, Debian's Prometheus and VictoriaMetrics among them; about three minutes.
