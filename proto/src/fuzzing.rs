@@ -39,8 +39,7 @@ pub fn messages() -> Vec<(&'static str, Vec<u8>)> {
     let voter = v1::Voter { id: 7, name: "a".into(), address: "h:1".into() };
     let node = || Some(v1::Node { name: "n".into(), incarnation: 9, address: "h:2".into() });
     let to = || Some(v1::Recipient { cluster: "c".into(), node: "n".into(), incarnation: 9 });
-    let push =
-        v1::PushRequest { to: to(), group: 3, generation: 4, entry_crc32c: 5, entry: frame(), batch: frame() };
+    let push = v1::PushRequest { to: to(), group: 3, generation: 4, entry_crc32c: 5, entry: frame(), batch: frame() };
     let join = v1::JoinRequest { cluster: "c".into(), node: node(), zone: "z".into(), roles: vec!["ruler".into()] };
     let raft = v1::RaftRequest { cluster: "c".into(), frame: frame(), total_bytes: 23 };
     let report = v1::ReportRequest { cluster: "c".into(), node: node(), command: frame() };

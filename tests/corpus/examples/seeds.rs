@@ -12,11 +12,14 @@ use block::{IndexHeader, LocalBlock, LocalDirectory, Origin, SymbolsBuilder, Wri
 use chunkenc::{Builder, ChunkHistogram, CounterReset, Xor2Encoder, XorEncoder};
 use cluster::{
     Address, ClusterId, Command, GenerationNumber, GroupId, Hole, Incarnation, NodeId, NodeState, Replica, Role, Roles,
-    SingleNode, State, Zone, next_step,
+    SingleNode, State, Zone, next_growth, next_step,
 };
 use disk::{Disk, SimDisk};
 use head::Head;
-use model::{CounterResetHint, Histogram, Labels, Metadata, MetricType, PartitionId, SampleValue, SeriesId, Span, TenantId, TimeRange, TimestampMs, stale_nan};
+use model::{
+    CounterResetHint, Histogram, Labels, Metadata, MetricType, PartitionId, SampleValue, SeriesId, Span, TenantId,
+    TimeRange, TimestampMs, stale_nan,
+};
 use storage::{Chunk, ChunkEncoding};
 
 fn main() -> anyhow::Result<()> {
@@ -84,7 +87,8 @@ fn whole_builder(from_ms: i64) -> BatchBuilder {
         b.exemplar(&tenant(), partition, id, from_ms, 9.0, &exemplar);
         let metadata = Metadata { metric_type: MetricType::Gauge, help: "is it up".into(), unit: "s".into() };
         b.metadata(&tenant(), partition, "up", &metadata);
-        let (integer, float) = (SampleValue::Histogram(Box::new(h.clone())), SampleValue::FloatHistogram(Box::new(h.to_float())));
+        let (integer, float) =
+            (SampleValue::Histogram(Box::new(h.clone())), SampleValue::FloatHistogram(Box::new(h.to_float())));
         let (id, labels) = series("duration_seconds", "x");
         b.define(&tenant(), partition, id, labels.as_packed());
         b.value(&tenant(), partition, id, from_ms, &integer);
@@ -363,15 +367,17 @@ fn group_of_three() -> anyhow::Result<()> {
     commands.extend(["a", "b", "c", "d"].map(|name| Command::Join {
         node: node(name),
         roles: Roles::one(Role::Ingester),
-        zone: Zone::new("z").expect("a name"),
+        zone: Zone::new(name).expect("a name"),
         address: Address::new("host:9095").expect("an address"),
         incarnation: Incarnation(1),
     }));
-    commands.push(Command::CreateGroup { group: GroupId(0), members: ["a", "b", "c"].map(replica).to_vec() });
     for command in &commands {
         state.apply(state.applied() + 1, command);
+        while let Some(growth) = next_growth(state.map()) {
+            state.apply(state.applied() + 1, &growth);
+        }
     }
-    let group = |state: &State| state.map().groups().first().map(cluster::Group::encode).unwrap_or_default();
+    let group = |state: &State| state.map().groups()[0].encode();
     put_with_damage("cluster_group", "three", &group(&state))?;
     let (leaving, joining) = (replica("c"), replica("d"));
     let seen = GenerationNumber::FIRST;
@@ -426,17 +432,25 @@ fn heads() -> anyhow::Result<()> {
         ("one_batch", vec![whole_batch(1000)]),
         ("late_samples", vec![whole_batch(1_000_000), whole_batch(5000)]),
         ("sealed_chunks", (0..3).map(|i| whole_batch(i * 1_800_000)).collect()),
+        // Sealed after a restart: in a second chunk file, which the target does not have.
+        ("lost_chunk_file", (0..4).map(|i| whole_batch(i * 1_800_000)).collect()),
     ] {
         let disk = SimDisk::new();
         let limits = head::Limits { partition_count: 4, exemplars_max: 8, metadata_families_max: 8 };
-        let (head, _) = Head::open(Arc::new(disk.clone()), Path::new("/head"), limits)?;
+        let open = || Head::open(Arc::new(disk.clone()), Path::new("/head"), limits);
+        let (mut head, _) = open()?;
         for (position, bytes) in (1..).zip(&batches) {
+            if name == "lost_chunk_file" && position == 3 {
+                head.write_snapshot(Vec::new)?;
+                (head, _) = open()?;
+            }
             let batch = Batch::parse(bytes.clone().into())?;
             let refs = head.check(&batch).unwrap_or_default();
             head.apply(position, &batch, &refs)?;
         }
         // The target calls the snapshot by this position.
         head.replayed(7);
+        disk.list(Path::new("/head/snapshots"))?.iter().try_for_each(|older| disk.remove(older))?;
         head.write_snapshot(|| b"extra".to_vec())?;
         put_with_damage("head_snapshot", name, &only_file(&disk, "/head/snapshots")?)?;
     }

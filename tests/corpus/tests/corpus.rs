@@ -135,7 +135,8 @@ fn every_function_for_fuzzers_is_in_the_table() {
     let mut found = BTreeSet::new();
     for folder in ["benches", "chaos", "crates", "proto", "services", "tests", "tools"] {
         for_every_source(&root.join(folder), "", &mut |of, text| {
-            let begins = |line: &str| Some(line.trim_start().strip_prefix("pub fn fuzz_")?.split_once('(')?.0.to_owned());
+            let begins =
+                |line: &str| Some(line.trim_start().strip_prefix("pub fn fuzz_")?.split_once('(')?.0.to_owned());
             found.extend(text.lines().filter_map(begins).map(|name| format!("{of}::fuzzing::fuzz_{name}")));
         });
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use batch::{Batch, BatchBuilder, BatchHeader};
 use bytes::Bytes;
-use cluster::{ClusterId, GenerationNumber, GroupId, Incarnation, NodeId, Replica, SingleNode, next_step};
 use cluster::{Address, Zone};
+use cluster::{ClusterId, GenerationNumber, GroupId, Incarnation, NodeId, Replica, SingleNode, next_step};
 use futures::{FutureExt, Stream, StreamExt};
 use model::{
     Exemplar, Labels, MatchOp, Matcher, Metadata, MetricType, PartitionId, SeriesId, TenantId, TimeRange, TimestampMs,
@@ -160,8 +160,7 @@ pub fn pages() -> Vec<Vec<Bytes>> {
         maxt: TimestampMs(n * 100 + 99),
         data: Bytes::from(vec![7; 20]),
     };
-    let encodings =
-        [ChunkEncoding::Xor, ChunkEncoding::Histogram, ChunkEncoding::FloatHistogram, ChunkEncoding::Xor2];
+    let encodings = [ChunkEncoding::Xor, ChunkEncoding::Histogram, ChunkEncoding::FloatHistogram, ChunkEncoding::Xor2];
     let chunks: Vec<Chunk> = (0..).zip(&encodings).map(chunk).collect();
     let one = |id, chunks: &[Chunk]| Series { id: SeriesId(id), labels: labels("m"), chunks: chunks.to_vec() };
     let series = vec![one(1, &chunks), one(2, &[]), one(u128::MAX, &chunks[..1])];
