@@ -124,7 +124,7 @@ fn for_every_source(folder: &Path, of: &str, f: &mut dyn FnMut(&str, &str)) {
         if path.is_dir() {
             for_every_source(&path, of, f);
         } else if name.ends_with(".rs") {
-            f(of, &fs::read_to_string(&path).unwrap());
+            f(of, &fs::read_to_string(&path).expect("a source is text"));
         }
     }
 }
