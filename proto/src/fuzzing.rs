@@ -32,34 +32,36 @@ pub fn fuzz_messages(bytes: &[u8]) {
     drop(v1::StatusReply::decode(bytes));
 }
 
+/// A message of each kind, by name.
+#[doc(hidden)]
+pub fn messages() -> Vec<(&'static str, Vec<u8>)> {
+    let frame = || Some(crate::seal(bytes::Bytes::from_static(b"some payload of a frame")));
+    let voter = v1::Voter { id: 7, name: "a".into(), address: "h:1".into() };
+    let node = || Some(v1::Node { name: "n".into(), incarnation: 9, address: "h:2".into() });
+    let to = || Some(v1::Recipient { cluster: "c".into(), node: "n".into(), incarnation: 9 });
+    let push = v1::PushRequest { to: to(), group: 3, generation: 4, entry_crc32c: 5, entry: frame(), batch: frame() };
+    let join = v1::JoinRequest { cluster: "c".into(), node: node(), zone: "z".into(), roles: vec!["ruler".into()] };
+    let raft = v1::RaftRequest { cluster: "c".into(), frame: frame(), total_bytes: 23 };
+    let report = v1::ReportRequest { cluster: "c".into(), node: node(), command: frame() };
+    let admit = v1::AdmitVoterRequest { cluster: "c".into(), voter: Some(voter), by_operator: true };
+    vec![
+        ("push", push.encode_to_vec()),
+        ("peer", v1::PeerRequest { to: to(), frame: frame() }.encode_to_vec()),
+        ("raft", raft.encode_to_vec()),
+        ("map", v1::MapUpdate { map: frame(), version: 4, age_ms: 12 }.encode_to_vec()),
+        ("report", report.encode_to_vec()),
+        ("admit", admit.encode_to_vec()),
+        ("join", join.encode_to_vec()),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn mutated_messages_do_no_harm() {
-        let frame = crate::seal(bytes::Bytes::from_static(b"some payload of a frame"));
-        let voter = v1::Voter { id: 7, name: "a".into(), address: "h:1".into() };
-        let node = v1::Node { name: "n".into(), incarnation: 9, address: "h:2".into() };
-        let to = v1::Recipient { cluster: "c".into(), node: "n".into(), incarnation: 9 };
-        let seeds = [
-            v1::PushRequest {
-                to: Some(to.clone()),
-                group: 3,
-                generation: 4,
-                entry_crc32c: 5,
-                entry: Some(frame.clone()),
-                batch: Some(frame.clone()),
-            }
-            .encode_to_vec(),
-            v1::PeerRequest { to: Some(to), frame: Some(frame.clone()) }.encode_to_vec(),
-            v1::RaftRequest { cluster: "c".into(), frame: Some(frame.clone()), total_bytes: 23 }.encode_to_vec(),
-            v1::MapUpdate { map: Some(frame.clone()), version: 4, age_ms: 12 }.encode_to_vec(),
-            v1::ReportRequest { cluster: "c".into(), node: Some(node.clone()), command: Some(frame) }.encode_to_vec(),
-            v1::AdmitVoterRequest { cluster: "c".into(), voter: Some(voter), by_operator: true }.encode_to_vec(),
-            v1::JoinRequest { cluster: "c".into(), node: Some(node), zone: "z".into(), roles: vec!["ruler".into()] }
-                .encode_to_vec(),
-        ];
+        let seeds: Vec<Vec<u8>> = messages().into_iter().map(|(_, message)| message).collect();
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = || {
             random ^= random << 13;

@@ -22,12 +22,6 @@ pub fn fuzz_target_groups(bytes: &[u8]) {
     }
 }
 
-/// The web configuration and the object store's.
-pub fn fuzz_small_files(bytes: &[u8]) {
-    fuzz_web(bytes);
-    fuzz_object_store(bytes);
-}
-
 /// The web configuration.
 pub fn fuzz_web(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };

@@ -1,6 +1,6 @@
 //! Mutated texts through the entry points of fuzzing: nothing panics.
 
-use config::fuzzing::{fuzz_prometheus_yml, fuzz_small_files, fuzz_target_groups};
+use config::fuzzing::{fuzz_object_store, fuzz_prometheus_yml, fuzz_target_groups, fuzz_web};
 
 const SEEDS: [&str; 6] = [
     "global: &g\n  scrape_interval: 15s\n  external_labels: {a: \"$B\", !!binary Yg==: c}\nrule_files: ['x/*.yml']\n\
@@ -81,7 +81,8 @@ fn mutated_texts_never_panic() {
         }
         fuzz_prometheus_yml(&bytes);
         fuzz_target_groups(&bytes);
-        fuzz_small_files(&bytes);
+        fuzz_web(&bytes);
+        fuzz_object_store(&bytes);
     }
 }
 

@@ -34,6 +34,9 @@ const DATA_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SealedChunk(u128);
 
+/// Numbers of files are below this: those of a snapshot that are not are damaged.
+pub(crate) const FILES_MAX: u32 = 1 << 24;
+
 /// Longest time that a sealed chunk may span, in ms: 4.6 hours; chunks are cut at half hours.
 pub(crate) const CHUNK_SPAN_MS_MAX: i64 = (1 << 24) - 1;
 
@@ -41,7 +44,7 @@ impl SealedChunk {
     fn new(mint: i64, maxt: i64, file: u32, offset: u32) -> SealedChunk {
         let span = maxt - mint;
         assert!((0..=CHUNK_SPAN_MS_MAX).contains(&span), "a chunk spans {span} ms");
-        assert!(file < 1 << 24);
+        assert!(file < FILES_MAX);
         let mint_bits = (mint as u128) & ((1 << 48) - 1);
         SealedChunk(mint_bits << 80 | (span as u128) << 56 | u128::from(file) << 32 | u128::from(offset))
     }
@@ -117,6 +120,13 @@ impl ChunkFiles {
         let next_file = files.keys().next_back().map_or(1, |n| n + 1);
         let inner = Inner { files, current: None, next_file, end: 0, buffer: Vec::new(), unsynced: false };
         Ok(ChunkFiles { disk, folder: folder.to_owned(), inner: Mutex::new(inner) })
+    }
+
+    /// Gives no file the number of one that a chunk refers to: where such a file is lost, what is stored later must not be read
+    /// in its place. To be called before the first chunk is stored.
+    pub(crate) fn number_files_after(&self, referred: u32) {
+        let mut inner = self.inner.lock();
+        inner.next_file = inner.next_file.max(referred + 1);
     }
 
     /// Stores an encoded chunk. A disk that cannot be written keeps it in memory and is tried again: the samples are in the log,

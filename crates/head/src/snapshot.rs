@@ -8,7 +8,7 @@
 //!   1 partition = tenant · partition u32 · applied u64 · series_count u32 · series* · open histograms
 //!   2 metadata  = tenant · count u32 · (type u8 · name · help · unit)*
 //!   3 exemplars = tenant · count u32 · (id u128 · labels · timestamp i64 · value f64 · labels)*
-//!   4 end       = frame_count u32
+//!   4 end       = frame_count u32 · file_count u32 · (chunk file u32 · maxt i64)*   (no files in older snapshots)
 //! series    = id u128 · labels · dropped u32 · sealed_count u32 · sealed chunk * · open chunk · late_count u32
 //!             · (sealed chunk of late samples)* · late_sample_count u32 · (timestamp i64 · value f64)*
 //! open histograms = nothing (where there are none, and in older snapshots)
@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Partitions are written one after the other, each at the position that it says; a replay passes over what each holds. Sealed
-//! chunks are referred to, not copied. `extra` is the owner's own state at `position`.
+//! chunks are referred to, not copied; files that were begun after the snapshot was are named at its end. `extra` is the owner's
+//! own state at `position`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ use model::{Exemplar, Labels, Metadata, MetricType, PackedLabels, SeriesId, Tena
 use parking_lot::{Mutex, RwLock};
 use storage::ChunkEncoding;
 
-use crate::chunk_files::{ChunkFiles, SealedChunk};
+use crate::chunk_files::{ChunkFiles, FILES_MAX, SealedChunk};
 use crate::head::{Head, Limits, Tenant};
 use crate::series::{CHUNK_ALIGN_MS, MemSeries, Rare};
 use crate::values::OpenHistograms;
@@ -127,12 +128,7 @@ impl Head {
         put_bytes(&mut body, extra);
         body.extend_from_slice(&self.mint.load(Ordering::Relaxed).to_le_bytes());
         body.extend_from_slice(&self.maxt.load(Ordering::Relaxed).to_le_bytes());
-        let files = self.files.files();
-        put_count(&mut body, files.len());
-        for (n, maxt) in files {
-            body.extend_from_slice(&n.to_le_bytes());
-            body.extend_from_slice(&maxt.to_le_bytes());
-        }
+        put_files(&mut body, &self.files.files());
         w.frame(kind::BEGIN, &body)?;
         let tenants: Vec<_> = self.tenants.read().iter().map(|(id, t)| (id.clone(), t.clone())).collect();
         for (id, tenant) in tenants {
@@ -150,8 +146,11 @@ impl Head {
             put_exemplars(&mut body, &id, &tenant);
             w.frame(kind::EXEMPLARS, &body)?;
         }
-        let count = w.frames.to_le_bytes();
-        w.frame(kind::END, &count)
+        body.clear();
+        body.extend_from_slice(&w.frames.to_le_bytes());
+        // Partitions that were written last may refer to chunks sealed meanwhile.
+        put_files(&mut body, &self.files.files());
+        w.frame(kind::END, &body)
     }
 
     /// Keeps the newest two; returns the position of the older one.
@@ -167,6 +166,14 @@ impl Head {
     /// Deletes chunk files that end before `t`. To be called with what the older of the kept snapshots no longer refers to.
     pub fn remove_chunk_files_before(&self, t: TimestampMs) -> Result<(), Error> {
         self.files.remove_before(t)
+    }
+}
+
+fn put_files(out: &mut Vec<u8>, files: &BTreeMap<u32, i64>) {
+    put_count(out, files.len());
+    for (n, maxt) in files {
+        out.extend_from_slice(&n.to_le_bytes());
+        out.extend_from_slice(&maxt.to_le_bytes());
     }
 }
 
@@ -354,10 +361,14 @@ fn load(
         return Ok(Err("it is of another number of partitions"));
     }
     // Whole before anything is opened: opening chunk files deletes what is not referred to.
-    if let Err(what) = reader.verify() {
-        return Ok(Err(what));
+    let mut referred = begin.files;
+    match reader.verify() {
+        Ok(more) => more.into_iter().for_each(|(n, maxt)| {
+            referred.entry(n).and_modify(|known| *known = maxt.max(*known)).or_insert(maxt);
+        }),
+        Err(what) => return Ok(Err(what)),
     }
-    let files = ChunkFiles::open(disk.clone(), chunks, &begin.files)?;
+    let files = ChunkFiles::open(disk.clone(), chunks, &referred)?;
     let head = empty_head(disk.clone(), snapshots.to_owned(), limits, files, begin.position);
     head.mint.store(begin.mint, Ordering::Relaxed);
     head.maxt.store(begin.maxt, Ordering::Relaxed);
@@ -426,8 +437,8 @@ impl FrameReader {
         Ok((body[0], body.slice(1..)))
     }
 
-    /// Whether the last frame is there and says the right count; reads only headers on the way.
-    fn verify(&self) -> Result<(), Damage> {
+    /// Whether the last frame is there and says the right count; reads only headers on the way. Gives the files that it names.
+    fn verify(&self) -> Result<BTreeMap<u32, i64>, Damage> {
         let end = self.file.len().map_err(|_| "it cannot be measured")?;
         let (mut at, mut count) = (self.at, self.count);
         while at < end {
@@ -436,8 +447,12 @@ impl FrameReader {
             if header[8] == kind::END {
                 let mut last = FrameReader { file: self.file.clone(), at, count };
                 let (_, body) = last.next()?;
-                let said = Fields(&body).u32();
-                return if said == Some(count) { Ok(()) } else { Err("frames are missing") };
+                let mut fields = Fields(&body);
+                if fields.u32() != Some(count) {
+                    return Err("frames are missing");
+                }
+                let files = if fields.0.is_empty() { Some(BTreeMap::new()) } else { read_files(&mut fields) };
+                return files.ok_or("its end is malformed");
             }
             at += 8 + len;
             count += 1;
@@ -460,11 +475,21 @@ fn read_begin(body: &[u8]) -> Option<Begin> {
     let (position, partition_count) = (f.u64()?, f.u32()?);
     let extra = f.bytes()?.to_vec();
     let (mint, maxt) = (f.i64()?, f.i64()?);
+    let files = read_files(&mut f)?;
+    Some(Begin { position, partition_count, extra, mint, maxt, files })
+}
+
+fn read_files(f: &mut Fields<'_>) -> Option<BTreeMap<u32, i64>> {
     let mut files = BTreeMap::new();
     for _ in 0..f.u32()? {
-        files.insert(f.u32()?, f.i64()?);
+        let n = f.u32()?;
+        // There must be a number for the next.
+        if n >= FILES_MAX - 1 {
+            return None;
+        }
+        files.insert(n, f.i64()?);
     }
-    Some(Begin { position, partition_count, extra, mint, maxt, files })
+    Some(files)
 }
 
 fn read_frame(head: &Head, kind: u8, body: &[u8]) -> Option<()> {
@@ -473,7 +498,19 @@ fn read_frame(head: &Head, kind: u8, body: &[u8]) -> Option<()> {
     match kind {
         kind::PARTITION => {
             let p = usize::try_from(f.u32()?).ok()?;
-            read_partition(&mut f, &mut tenant.partitions.get(p)?.lock())
+            let mut partition = tenant.partitions.get(p)?.lock();
+            read_partition(&mut f, &mut partition)?;
+            let chunks = |s: &MemSeries| {
+                let late = s.rare.iter().flat_map(|late| &late.chunks).map(|c| c.file()).max();
+                s.sealed.iter().map(|c| c.file()).max().max(late)
+            };
+            if let Some(file) = partition.series().iter().filter_map(chunks).max() {
+                if file >= FILES_MAX - 1 {
+                    return None;
+                }
+                head.files.number_files_after(file);
+            }
+            Some(())
         }
         kind::METADATA => {
             let mut metadata = tenant.metadata.lock();

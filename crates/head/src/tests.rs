@@ -1,4 +1,5 @@
 mod histograms;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::path::Path;

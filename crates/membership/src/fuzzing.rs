@@ -1,12 +1,23 @@
 //! Entry points for fuzzers: a map from disk, a report from a node.
 
-use cluster::{Incarnation, NodeId, Replica};
+use cluster::{ClusterMap, Incarnation, NodeId, Replica};
+use model::TimestampMs;
 
 use crate::{map_file, wire};
 
-/// Reads the bytes as the file `map`; what can be read is written back as the same bytes.
+/// Reads the bytes as the file `map`, as they are and with the checksum that they should have; what can be read is written back
+/// as the same bytes.
 #[doc(hidden)]
 pub fn fuzz_map_file(bytes: &[u8]) {
+    map_file(bytes);
+    if bytes.len() > 8 {
+        let mut sealed = bytes.to_vec();
+        sealed[4..8].copy_from_slice(&crc32c::crc32c(&bytes[8..]).to_le_bytes());
+        map_file(&sealed);
+    }
+}
+
+fn map_file(bytes: &[u8]) {
     if let Ok((map, as_of)) = map_file::decode(bytes) {
         assert_eq!(map_file::encode(&map, as_of), bytes, "a map file has one encoding");
     }
@@ -19,10 +30,14 @@ pub fn fuzz_report(bytes: &[u8]) {
     drop(wire::reported(&Replica { node, incarnation: Incarnation(1) }, bytes));
 }
 
+/// A map as the file `map` holds it.
+#[doc(hidden)]
+pub fn map_file_of(map: &ClusterMap, as_of: TimestampMs) -> Vec<u8> {
+    map_file::encode(map, as_of)
+}
+
 #[cfg(test)]
 mod tests {
-    use model::TimestampMs;
-
     use super::*;
     use crate::held::tests::map;
 
@@ -50,11 +65,6 @@ mod tests {
                     1 => bytes[at] ^= 1 << (next() % 8),
                     _ => bytes.truncate(at.max(1)),
                 }
-            }
-            if round % 4 == 0 && bytes.len() > 8 {
-                // With a checksum that matches, the map itself is reached.
-                let sum = crc32c::crc32c(&bytes[8..]).to_le_bytes();
-                bytes[4..8].copy_from_slice(&sum);
             }
             fuzz_map_file(&bytes);
             fuzz_report(&bytes);

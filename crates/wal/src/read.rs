@@ -44,6 +44,8 @@ pub struct Reader {
     at: usize,
     /// The next position to give.
     next: Position,
+    /// Bad bytes at the ends of older segments, of which no loss has told yet.
+    unclaimed: u64,
     pending: Option<Event>,
     /// Where the good bytes of the last segment end.
     tail: Option<(PathBuf, u64)>,
@@ -70,6 +72,7 @@ impl Reader {
             segment: Bytes::new(),
             at: 0,
             next: first.max(1),
+            unclaimed: 0,
             pending: None,
             tail: None,
             tail_is_damaged: false,
@@ -108,18 +111,29 @@ impl Reader {
                 }
             }
             let Some(path) = self.segments.pop_front() else { return Ok(None) };
-            self.load(path)?;
+            self.load(&path)?;
+            // A segment is begun when all records before its name are durable. So where it comes too early they are lost,
+            // even if it holds nothing, and their positions are not given again.
+            let first = segment_first(&path).unwrap_or(0);
+            if first > self.next {
+                return Ok(Some(self.lost_before(first, 0)));
+            }
         }
     }
 
-    fn load(&mut self, path: PathBuf) -> Result<(), Error> {
-        let file: Arc<dyn File> = self.disk.open(&path).map_err(Error::io("open", &path))?;
-        let len = file.len().map_err(Error::io("measure", &path))?;
+    fn lost_before(&mut self, position: Position, skipped: u64) -> Event {
+        let first = std::mem::replace(&mut self.next, position);
+        Event::Damage { first, last: position - 1, bytes: skipped + std::mem::take(&mut self.unclaimed) }
+    }
+
+    fn load(&mut self, path: &Path) -> Result<(), Error> {
+        let file: Arc<dyn File> = self.disk.open(path).map_err(Error::io("open", path))?;
+        let len = file.len().map_err(Error::io("measure", path))?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.segment = file.bytes(0, len).map_err(Error::io("read", &path))?;
+        self.segment = file.bytes(0, len).map_err(Error::io("read", path))?;
         let good_magic = self.segment.starts_with(MAGIC);
         self.at = if good_magic { MAGIC.len() } else { 0 };
-        self.tail = Some((path, self.at as u64));
+        self.tail = Some((path.to_owned(), self.at as u64));
         self.tail_is_damaged = false;
         Ok(())
     }
@@ -158,7 +172,8 @@ impl Reader {
                 if self.segments.is_empty() {
                     return Some(Event::TornTail { bytes });
                 }
-                // The rest of an older segment: the next record tells how much is lost.
+                // The rest of an older segment: the next segment tells how much is lost.
+                self.unclaimed += bytes;
                 None
             }
         }
@@ -171,12 +186,12 @@ impl Reader {
         if position < self.next {
             return None;
         }
-        let (first, last) = (self.next, position - 1);
+        let lost = (self.next < position).then(|| self.lost_before(position, skipped));
         self.next = position + 1;
         let record = Event::Record { position, payload };
-        if first <= last {
+        if lost.is_some() {
             self.pending = Some(record);
-            return Some(Event::Damage { first, last, bytes: skipped });
+            return lost;
         }
         Some(record)
     }

@@ -76,6 +76,53 @@ fn damage_in_the_middle_is_named_and_what_follows_is_kept() {
     assert_eq!(seen, ["1:a", "lost 2-2", "3:c", "4:d", "5:e"]);
 }
 
+/// A record as it lies in a segment.
+fn record(position: u64, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_le_bytes();
+    [&len[..], &crate::checksum(position, payload).to_le_bytes(), &position.to_le_bytes(), payload].concat()
+}
+
+/// A log of segments as they are found, by name.
+fn found(segments: &[(u64, Vec<u8>)]) -> SimDisk {
+    let disk = SimDisk::new();
+    for (first, bytes) in segments {
+        let file = disk.create(&crate::segment_path(Path::new(FOLDER), *first)).unwrap();
+        file.write_at(&[&crate::MAGIC[..], bytes].concat(), 0).unwrap();
+    }
+    disk
+}
+
+/// What is read of the segments, and after one record was appended.
+fn check_found(segments: &[(u64, Vec<u8>)], expected: &[&str], appended: &str) {
+    let disk = found(segments);
+    let (mut log, seen) = open(&disk, 1);
+    assert_eq!(seen, expected);
+    append(&mut log, &["new"]);
+    log.sync().unwrap();
+    let (_, again) = open(&disk, 1);
+    let kept = expected.iter().filter(|event| !event.starts_with("torn")).copied();
+    assert_eq!(again, kept.chain([appended]).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_damaged_segment_named_beyond_its_records_is_begun_anew() {
+    // The bad bytes look like the header of a record that reaches into what is appended.
+    let bad = [&40u32.to_le_bytes()[..], &[0; 4], &9u64.to_le_bytes()].concat();
+    let segment = [bad, record(3, b"c"), record(4, b"d")].concat();
+    check_found(&[(9, segment.clone())], &[], "9:new");
+    let lost = ["1:a", "lost 2-8"];
+    check_found(&[(1, record(1, b"a")), (9, segment)], &lost, "9:new");
+}
+
+#[test]
+fn positions_before_the_name_of_a_segment_are_not_given_again() {
+    let first = [record(1, b"a"), vec![7; 60]].concat();
+    check_found(&[(1, first), (4, vec![])], &["1:a", "lost 2-3"], "4:new");
+    check_found(&[(1, record(1, b"a")), (4, record(6, b"f"))], &["1:a", "lost 2-3", "lost 4-5", "6:f"], "7:new");
+    check_found(&[(5, vec![])], &[], "5:new");
+    check_found(&[(1, vec![]), (2, vec![0; 30])], &["lost 1-1", "torn 30"], "2:new");
+}
+
 #[test]
 fn segments_are_truncated_and_never_the_last() {
     let disk = SimDisk::new();

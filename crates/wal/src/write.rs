@@ -51,8 +51,10 @@ impl Log {
         let last = reader.next_position() - 1;
         let segments: Vec<Position> =
             disk.list(folder).map_err(Error::io("list", folder))?.iter().filter_map(|p| segment_first(p)).collect();
+        // Where all records of a damaged segment lie before its name they are none of this log: it is begun anew.
+        let is_foreign = reader.tail_is_damaged() && segments.last().is_some_and(|first| *first > last);
         let mut log = match reader.tail() {
-            Some((path, end)) if *end >= MAGIC.len() as u64 => {
+            Some((path, end)) if *end >= MAGIC.len() as u64 && !is_foreign => {
                 let file = disk.open(path).map_err(Error::io("open", path))?;
                 file.set_len(*end).map_err(Error::io("cut", path))?;
                 // What was read may still sit in the page cache only (after a kill): it is acted upon now.
@@ -60,8 +62,7 @@ impl Log {
                 disk.sync_dir(folder).map_err(Error::io("sync", folder))?;
                 // Bad bytes may look like the start of a record that reaches into what is appended behind them; so the
                 // next record begins a segment.
-                let is_closed = reader.tail_is_damaged() && segments.last().is_some_and(|first| *first <= last);
-                let written = if is_closed { limits.segment_bytes.max(*end) } else { *end };
+                let written = if reader.tail_is_damaged() { limits.segment_bytes.max(*end) } else { *end };
                 Log::new(disk, folder, limits, segments, file, written, last)
             }
             _ => {

@@ -1,5 +1,7 @@
 //! Entry points for fuzzers: messages from the network.
 
+mod seeds;
+
 use bytes::Bytes;
 use cluster::Replica;
 use model::{Matcher, Metadata, TenantId, TimeRange, TimestampMs};
@@ -12,6 +14,8 @@ use storage::{SelectError, SelectRequest};
 
 use crate::page::{Message, SeriesReader, finished, items, read, series_pages};
 use crate::record::{PushSaid, Record, decode, encode};
+
+pub use seeds::{answers, pages, questions};
 
 /// What can be read is written back as the same bytes.
 fn one_encoding<R: Record>(bytes: &Bytes) {

@@ -1,5 +1,7 @@
 //! Entry points for fuzzing: what a log and a snapshot hold of an ingester.
 
+mod seeds;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +10,8 @@ use disk::{Disk, SimDisk};
 use crate::config::Config;
 use crate::ingester::OpenError;
 use crate::{records, recover};
+
+pub use seeds::{changes, states};
 
 /// The payload of a record; one that can be read is written back as the same bytes.
 pub fn fuzz_change(bytes: &[u8]) {

@@ -228,7 +228,11 @@ impl Replayer<'_> {
             Event::Damage { first, last, .. } if !self.alone => {
                 *self.wrong = Some(Damage::Lost { first, last }.into());
             }
-            Event::Damage { first, last, .. } => self.recovery.lost.push((first, last)),
+            Event::Damage { first, last, .. } => {
+                self.recovery.lost.push((first, last));
+                // Nothing need follow.
+                self.core.lost(last);
+            }
             Event::TornTail { bytes } => self.recovery.torn_bytes += bytes,
         }
     }

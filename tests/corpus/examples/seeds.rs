@@ -8,15 +8,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use batch::{Batch, BatchBuilder, BatchHeader};
-use block::{LocalDirectory, Origin, SymbolsBuilder, Writer, WriterLimits};
-use chunkenc::XorEncoder;
+use block::{IndexHeader, LocalBlock, LocalDirectory, Origin, SymbolsBuilder, Writer, WriterLimits};
+use chunkenc::{Builder, ChunkHistogram, CounterReset, Xor2Encoder, XorEncoder};
 use cluster::{
-    Address, ClusterId, Command, GenerationNumber, GroupId, Hole, Incarnation, NodeId, NodeState, Replica, Roles,
-    SingleNode, State, Zone, next_step,
+    Address, ClusterId, Command, GenerationNumber, GroupId, Hole, Incarnation, NodeId, NodeState, Replica, Role, Roles,
+    SingleNode, State, Zone, next_growth, next_step,
 };
 use disk::{Disk, SimDisk};
 use head::Head;
-use model::{Labels, Metadata, MetricType, PartitionId, SeriesId, TenantId, TimeRange, TimestampMs, stale_nan};
+use model::{
+    CounterResetHint, Histogram, Labels, Metadata, MetricType, PartitionId, SampleValue, SeriesId, Span, TenantId,
+    TimeRange, TimestampMs, stale_nan,
+};
 use storage::{Chunk, ChunkEncoding};
 
 fn main() -> anyhow::Result<()> {
@@ -24,6 +27,8 @@ fn main() -> anyhow::Result<()> {
     blocks()?;
     chunks()?;
     control_plane()?;
+    group_of_three()?;
+    messages()?;
     heads()?;
     bodies()?;
     ingester()?;
@@ -64,9 +69,14 @@ fn finish(mut builder: BatchBuilder) -> Vec<u8> {
     bytes
 }
 
-/// Every kind of column for two series in two partitions.
 fn whole_batch(from_ms: i64) -> Vec<u8> {
+    finish(whole_builder(from_ms))
+}
+
+/// Every kind of column for two series in two partitions.
+fn whole_builder(from_ms: i64) -> BatchBuilder {
     let mut b = BatchBuilder::new();
+    let (_, h) = histograms().swap_remove(3);
     for (n, (id, labels)) in (0..).zip([series("up", "x"), series("requests_total", "é")]) {
         let partition = PartitionId(n);
         b.define(&tenant(), partition, id, labels.as_packed());
@@ -77,8 +87,14 @@ fn whole_batch(from_ms: i64) -> Vec<u8> {
         b.exemplar(&tenant(), partition, id, from_ms, 9.0, &exemplar);
         let metadata = Metadata { metric_type: MetricType::Gauge, help: "is it up".into(), unit: "s".into() };
         b.metadata(&tenant(), partition, "up", &metadata);
+        let (integer, float) =
+            (SampleValue::Histogram(Box::new(h.clone())), SampleValue::FloatHistogram(Box::new(h.to_float())));
+        let (id, labels) = series("duration_seconds", "x");
+        b.define(&tenant(), partition, id, labels.as_packed());
+        b.value(&tenant(), partition, id, from_ms, &integer);
+        b.value(&tenant(), partition, id, from_ms.saturating_add(15_000), &float);
     }
-    finish(b)
+    b
 }
 
 fn batches() -> anyhow::Result<()> {
@@ -145,6 +161,9 @@ fn blocks() -> anyhow::Result<()> {
         let tombstones = fs::read(folder.join("tombstones"))?;
         put_with_damage("block_files", name, &framed(&index, &segment, &tombstones))?;
         put("block_files", &format!("{name}_index_only"), &framed(&index, b"", b""))?;
+        let header = dir.path().join("header");
+        IndexHeader::write(&LocalBlock::new(&folder), &header)?;
+        put_with_damage("block_header", name, &fs::read(&header)?)?;
         put("block_meta", &format!("of_{name}"), &fs::read(folder.join("meta.json"))?)?;
     }
     Ok(())
@@ -177,7 +196,79 @@ fn chunks() -> anyhow::Result<()> {
     put_with_damage("chunkenc_xor", "every_width_of_time", &xor(&jumps))?;
     let values = [1.0, 1.5, -1.5, f64::NAN, stale_nan(), f64::INFINITY, 0.0, -0.0, f64::MIN_POSITIVE, 1e300, 0.1, 0.2];
     let values: Vec<_> = (0..).zip(values).map(|(i, v)| (i * 1000, v)).collect();
-    put_with_damage("chunkenc_xor", "every_width_of_value", &xor(&values))
+    put_with_damage("chunkenc_xor", "every_width_of_value", &xor(&values))?;
+    // Starts: none, the same for all, of each sample its own, and from the third on.
+    for (name, start) in [
+        ("no_start", (|_, _| 0) as fn(i64, i64) -> i64),
+        ("one_start", |_, _| 5),
+        ("start_each", |_, t| t - 1),
+        ("start_later", |i, t| if i < 3 { 0 } else { t - i }),
+    ] {
+        for (of, samples) in [("regular", &regular(60)), ("times", &jumps), ("values", &values)] {
+            let mut encoder = Xor2Encoder::new();
+            (0..).zip(samples).for_each(|(i, (t, v))| encoder.append(start(i, *t), *t, *v));
+            put_with_damage("chunkenc_xor2", &format!("{of}_{name}"), &encoder.into_bytes())?;
+        }
+    }
+    put("chunkenc_xor2", "nothing", &Xor2Encoder::new().into_bytes())?;
+    histogram_chunks()
+}
+
+/// Native histograms that grow, then have other buckets, then are stale.
+fn histograms() -> Vec<(i64, Histogram)> {
+    let span = |offset, length| Span { offset, length };
+    let one = |i: i64| {
+        let step = i.unsigned_abs();
+        let mut h = Histogram {
+            schema: 1,
+            zero_threshold: 1e-128,
+            zero_count: step,
+            count: 6 * step,
+            sum: i as f64 * 1.5,
+            positive_spans: vec![span(0, 2), span(1, 1)],
+            negative_spans: vec![span(-3, 1)],
+            positive_buckets: vec![i, 0, i],
+            negative_buckets: vec![i],
+            ..Histogram::default()
+        };
+        if i > 6 {
+            h.positive_spans = vec![span(0, 4)];
+            h.positive_buckets = vec![i, 0, -i, 2 * i];
+        }
+        h
+    };
+    let stale = Histogram { sum: stale_nan(), ..Histogram::default() };
+    let gauge = Histogram { counter_reset_hint: CounterResetHint::Gauge, ..one(3) };
+    let mut all: Vec<Histogram> = (1..12).map(one).collect();
+    all.extend([stale, one(1), gauge]);
+    (0..).step_by(15_000).zip(all).collect()
+}
+
+/// The chunks that it takes, one behind the other in the order of time.
+fn chunks_of<H: ChunkHistogram>(histograms: &[(i64, H)]) -> Vec<Vec<u8>> {
+    let mut chunks = Vec::new();
+    let mut open = Builder::<H>::new(CounterReset::Unknown);
+    for (t, h) in histograms {
+        if let Err(needs) = open.push(*t, h) {
+            let full = std::mem::replace(&mut open, Builder::new(needs.counter_reset));
+            chunks.push(full.finish());
+            open.push(*t, h).expect("an empty chunk takes any");
+        }
+    }
+    chunks.push(open.finish());
+    chunks
+}
+
+fn histogram_chunks() -> anyhow::Result<()> {
+    let integers = histograms();
+    let floats: Vec<_> = integers.iter().map(|(t, h)| (*t, h.to_float())).collect();
+    for (kind, chunks) in [("integer", chunks_of(&integers)), ("float", chunks_of(&floats))] {
+        for (i, chunk) in chunks.iter().enumerate() {
+            put_with_damage("chunkenc_histograms", &format!("{kind}_{i}"), chunk)?;
+        }
+    }
+    put("chunkenc_histograms", "nothing", &[0, 0, 0])?;
+    put("chunkenc_histograms", "many_spans", &[0, 1, 0, 0, 0b0111_1111, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff])
 }
 
 fn control_plane() -> anyhow::Result<()> {
@@ -219,7 +310,11 @@ fn control_plane() -> anyhow::Result<()> {
     ];
     for (name, command) in commands {
         put_with_damage("cluster_command", name, &command.encode())?;
+        // What a node may report, and what it may not.
+        put("membership_report", name, &command.encode())?;
     }
+    put("membership_report", "torn", &command_reported().encode()[..9])?;
+    put("membership_report", "of_itself", &command_reported().encode())?;
     let mut single = SingleNode {
         cluster: ClusterId(7),
         partition_count: 16,
@@ -238,6 +333,9 @@ fn control_plane() -> anyhow::Result<()> {
         }
         put_with_damage("cluster_state", &format!("state_{incarnation}"), &state.encode())?;
         put("cluster_state", &format!("map_{incarnation}"), &state.map().encode())?;
+        put_with_damage("cluster_group", &format!("alone_{incarnation}"), &state.map().groups()[0].encode())?;
+        let file = membership::fuzzing::map_file_of(state.map(), TimestampMs(9));
+        put_with_damage("membership_map_file", &format!("map_{incarnation}"), &file)?;
         state.apply(state.applied() + 1, &Command::RecordHole(Hole { group: GroupId(0), range }));
     }
     for (i, record) in (0..).zip(raft::fuzzing::records()) {
@@ -245,6 +343,66 @@ fn control_plane() -> anyhow::Result<()> {
     }
     for (i, message) in (0..).zip(raft::fuzzing::messages()) {
         put_with_damage("raft_message", &format!("message_{i}"), &message)?;
+    }
+    Ok(())
+}
+
+/// As the target of reports wants it.
+fn command_reported() -> Command {
+    let replica = Replica { node: NodeId::new("a").expect("a name"), incarnation: Incarnation(1) };
+    Command::ReportFilled { group: GroupId(0), seen: GenerationNumber(1), replica }
+}
+
+/// Three ingesters in a group, of which one is replaced.
+fn group_of_three() -> anyhow::Result<()> {
+    let node = |name: &str| NodeId::new(name).expect("a name");
+    let replica = |name: &str| Replica { node: node(name), incarnation: Incarnation(1) };
+    let mut state = State::default();
+    let mut commands = vec![Command::Birth {
+        cluster: ClusterId(1),
+        partition_count: 4,
+        replication_factor: 3,
+        bootstrap_ingesters: 3,
+    }];
+    commands.extend(["a", "b", "c", "d"].map(|name| Command::Join {
+        node: node(name),
+        roles: Roles::one(Role::Ingester),
+        zone: Zone::new(name).expect("a name"),
+        address: Address::new("host:9095").expect("an address"),
+        incarnation: Incarnation(1),
+    }));
+    for command in &commands {
+        state.apply(state.applied() + 1, command);
+        while let Some(growth) = next_growth(state.map()) {
+            state.apply(state.applied() + 1, &growth);
+        }
+    }
+    let group = |state: &State| state.map().groups()[0].encode();
+    put_with_damage("cluster_group", "three", &group(&state))?;
+    let (leaving, joining) = (replica("c"), replica("d"));
+    let seen = GenerationNumber::FIRST;
+    let replace = Command::ReplaceMember { group: GroupId(0), seen, leaving, joining };
+    state.apply(state.applied() + 1, &replace);
+    put_with_damage("cluster_group", "three_replaced", &group(&state))?;
+    put_with_damage("cluster_state", "three", &state.encode())?;
+    let file = membership::fuzzing::map_file_of(state.map(), TimestampMs::MAX);
+    put_with_damage("membership_map_file", "three", &file)
+}
+
+fn messages() -> anyhow::Result<()> {
+    for (name, message) in proto::fuzzing::messages() {
+        put_with_damage("proto_messages", name, &message)?;
+    }
+    for (name, message) in wire::fuzzing::questions() {
+        put_with_damage("wire_questions", name, &message)?;
+    }
+    for (name, message) in wire::fuzzing::answers() {
+        put_with_damage("wire_answers", name, &message)?;
+    }
+    for (answer, pages) in wire::fuzzing::pages().iter().enumerate() {
+        for (i, page) in pages.iter().enumerate().filter(|(_, page)| page.len() < 10_000) {
+            put_with_damage("wire_pages", &format!("answer_{answer}_{i}"), page)?;
+        }
     }
     Ok(())
 }
@@ -274,17 +432,25 @@ fn heads() -> anyhow::Result<()> {
         ("one_batch", vec![whole_batch(1000)]),
         ("late_samples", vec![whole_batch(1_000_000), whole_batch(5000)]),
         ("sealed_chunks", (0..3).map(|i| whole_batch(i * 1_800_000)).collect()),
+        // Sealed after a restart: in a second chunk file, which the target does not have.
+        ("lost_chunk_file", (0..4).map(|i| whole_batch(i * 1_800_000)).collect()),
     ] {
         let disk = SimDisk::new();
         let limits = head::Limits { partition_count: 4, exemplars_max: 8, metadata_families_max: 8 };
-        let (head, _) = Head::open(Arc::new(disk.clone()), Path::new("/head"), limits)?;
+        let open = || Head::open(Arc::new(disk.clone()), Path::new("/head"), limits);
+        let (mut head, _) = open()?;
         for (position, bytes) in (1..).zip(&batches) {
+            if name == "lost_chunk_file" && position == 3 {
+                head.write_snapshot(Vec::new)?;
+                (head, _) = open()?;
+            }
             let batch = Batch::parse(bytes.clone().into())?;
             let refs = head.check(&batch).unwrap_or_default();
             head.apply(position, &batch, &refs)?;
         }
         // The target calls the snapshot by this position.
         head.replayed(7);
+        disk.list(Path::new("/head/snapshots"))?.iter().try_for_each(|older| disk.remove(older))?;
         head.write_snapshot(|| b"extra".to_vec())?;
         put_with_damage("head_snapshot", name, &only_file(&disk, "/head/snapshots")?)?;
     }
@@ -307,46 +473,48 @@ fn bodies() -> anyhow::Result<()> {
 }
 
 fn ingester() -> anyhow::Result<()> {
-    let change = |kind: u8, time: i64, rest: &str| [&[kind], &time.to_le_bytes()[..], rest.as_bytes()].concat();
-    let changes = [
-        ("seal", change(1, 7_200_000, "")),
-        ("dropped", change(2, 0, "closed/c/1/0.json")),
-        ("dropped_later", change(2, 7_200_000, "é")),
-        ("freed", change(3, 7_200_000, "")),
-        ("freed_all", change(3, i64::MAX, "")),
-    ];
+    let before_groups = |kind: u8| [&[kind][..], &7_200_000i64.to_le_bytes()].concat();
+    let changes = ingester::fuzzing::changes();
     for (name, payload) in &changes {
-        put("ingester_change", name, payload)?;
+        put_with_damage("ingester_change", name, payload)?;
     }
-    put("ingester_change", "too_long", &change(1, 0, "x"))?;
-    put("ingester_change", "too_short", &change(3, 0, "")[..5])?;
-    put("ingester_change", "not_utf8", &[&change(2, 0, "")[..], b"\xff"].concat())?;
-    put("ingester_change", "unknown", &change(9, 0, ""))?;
-    let state = |dropped: &[(i64, &str)]| {
-        let length = |n: usize| u32::try_from(n).expect("it is short").to_le_bytes();
-        let mut out = [&[1][..], &7_200_000i64.to_le_bytes(), &0i64.to_le_bytes(), &length(dropped.len())].concat();
-        for (start, manifest) in dropped {
-            out.extend([&start.to_le_bytes()[..], &length(manifest.len()), manifest.as_bytes()].concat());
-        }
-        out
-    };
-    put("ingester_control", "no_range", &state(&[]))?;
-    put_with_damage("ingester_control", "two_ranges", &state(&[(0, "closed/c/1/0.json"), (7_200_000, "")]))?;
-    put("ingester_control", "one_range_twice", &state(&[(5, "a"), (5, "b")]))?;
-    put("ingester_control", "many", &[&state(&[])[..17], &u32::MAX.to_le_bytes()].concat())?;
-    put("ingester_control", "unknown_version", &[&[2][..], &state(&[])[1..]].concat())?;
+    put("ingester_change", "too_long", &[&changes[2].1[..], b"x"].concat())?;
+    put("ingester_change", "before_groups", &before_groups(1))?;
+    put("ingester_change", "merged", &[23])?;
+    put("ingester_change", "unknown", &before_groups(99))?;
+    put("ingester_change", "batch", &[&[0][..], &own_batch(1000)].concat())?;
+    for (name, state) in ingester::fuzzing::states() {
+        put_with_damage("ingester_control", name, &state)?;
+        put("ingester_control", &format!("{name}_and_more"), &[&state[..], &[0]].concat())?;
+    }
+    put("ingester_control", "before_groups", &[1; 17])?;
     let record = |payload: &[u8]| {
         let length = u16::try_from(payload.len()).expect("it is short").to_le_bytes();
         [&length[..], payload].concat()
     };
-    let batch = |from_ms| record(&[&[0][..], &whole_batch(from_ms)].concat());
+    let batch = |from_ms| record(&[&[0][..], &own_batch(from_ms)].concat());
+    let adopted = || record(&changes[0].1);
     let all_changes: Vec<u8> = changes.iter().flat_map(|(_, payload)| record(payload)).collect();
-    put("ingester_replay", "changes", &all_changes)?;
-    put("ingester_replay", "batches", &[batch(1000), batch(5_000_000), batch(2000)].concat())?;
-    put("ingester_replay", "both", &[batch(1000), all_changes, batch(9_000_000)].concat())?;
-    put("ingester_replay", "chunks", &(0..6).flat_map(|i| batch(i * 1_800_000)).collect::<Vec<_>>())?;
-    put("ingester_replay", "far", &[batch(i64::MIN), batch(i64::MAX - 100_000)].concat())?;
-    put("ingester_replay", "unknown", &[record(b""), record(&[7; 9]), record(&[0; 40])].concat())
+    let own_changes = || changes.iter().filter(|(name, _)| *name != "adopted_of_another");
+    let own_changes: Vec<u8> = own_changes().flat_map(|(_, payload)| record(payload)).collect();
+    let freed: Vec<u8> = changes[4..].iter().flat_map(|(_, payload)| record(payload)).collect();
+    put("ingester_replay", "changes", &own_changes)?;
+    put("ingester_replay", "another_group", &all_changes)?;
+    put("ingester_replay", "batches", &[adopted(), batch(1000), batch(5_000_000), batch(2000)].concat())?;
+    put("ingester_replay", "beginning_lost", &[batch(1000), batch(5_000_000)].concat())?;
+    put("ingester_replay", "both", &[adopted(), batch(1000), freed.clone(), batch(9_000_000), batch(1000)].concat())?;
+    let chunks: Vec<u8> = (0..6).flat_map(|i| batch(i * 1_800_000)).collect();
+    put("ingester_replay", "chunks", &[adopted(), chunks, freed].concat())?;
+    put("ingester_replay", "far", &[adopted(), batch(i64::MIN), batch(i64::MAX - 100_000)].concat())?;
+    put("ingester_replay", "before_groups", &[adopted(), record(&before_groups(2)), batch(1000)].concat())?;
+    put("ingester_replay", "unknown", &[adopted(), record(b""), record(&[99; 9]), record(&[0; 40])].concat())
+}
+
+/// As [`whole_batch`], of the group that an ingester without others is.
+fn own_batch(from_ms: i64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    whole_builder(from_ms).finish(BatchHeader { group: 0, generation: 1, ..HEADER }, &mut bytes);
+    bytes
 }
 
 fn labels() -> anyhow::Result<()> {
@@ -466,5 +634,25 @@ fn segments() -> anyhow::Result<()> {
     put("wal_segments", "position_without_next", &far)?;
     let mut long = three;
     long[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
-    put("wal_segments", "too_long", &long)
+    put("wal_segments", "too_long", &long)?;
+    named_beyond_its_records()
+}
+
+/// A segment whose first bytes look like a record of position 9, by which the target names it, and which reaches into what is
+/// appended behind the others; these are of positions before.
+fn named_beyond_its_records() -> anyhow::Result<()> {
+    let record = |position: u64, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).expect("it is short").to_le_bytes();
+        let sum = crc32c::crc32c_append(crc32c::crc32c(&position.to_le_bytes()), payload).to_le_bytes();
+        [&length[..], &sum, &position.to_le_bytes(), payload].concat()
+    };
+    let forged = |reach: u32| [&reach.to_le_bytes()[..], &[7; 4], &9u64.to_le_bytes()].concat();
+    let records = [record(3, b"c"), record(4, b"")].concat();
+    let reach = u32::try_from(records.len() + 16 + 4).expect("it is short");
+    let beyond = [b"NTXLOG01", &forged(reach)[..], &records].concat();
+    put("wal_segments", "named_beyond_its_records", &beyond)?;
+    let first = [b"NTXLOG01", &record(1, b"a")[..]].concat();
+    put("wal_segments", "second_named_beyond_its_records", &[&first[..], &beyond].concat())?;
+    let empty = [b"NTXLOG01", &forged(1 << 30)[..]].concat();
+    put("wal_segments", "second_torn_and_named_beyond", &[&first[..], &empty].concat())
 }

@@ -107,6 +107,49 @@ fn every_target_has_a_corpus_and_a_fuzz_target() {
     assert_eq!(manifest.matches("[[bin]]").count(), table.len(), "fuzz/Cargo.toml names another target");
 }
 
+/// Functions of modules `fuzzing` that are no targets, and why.
+const NO_TARGETS: &[(&str, &str)] = &[
+    ("block::fuzzing::fuzz_index_and_chunks", "called by fuzz_files, which takes one text of bytes"),
+    ("chaos::fuzzing::fuzz_account", "no part of the program: chaos reads its own files; run by its tests"),
+    ("chaos::fuzzing::fuzz_request", "no part of the program: chaos reads its own requests; run by its tests"),
+    ("exposition::fuzzing::fuzz_cache", "called by fuzz_cached_pages, which takes one text of bytes"),
+];
+
+/// Calls `f` with the crate and text of every source file below `folder`, which lies in crate `of`.
+fn for_every_source(folder: &Path, of: &str, f: &mut dyn FnMut(&str, &str)) {
+    let own = folder.join("Cargo.toml").exists().then(|| folder.file_name().and_then(|name| name.to_str()));
+    let of = own.flatten().unwrap_or(of);
+    for name in names_in(folder) {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            for_every_source(&path, of, f);
+        } else if name.ends_with(".rs") {
+            f(of, &fs::read_to_string(&path).expect("a source is text"));
+        }
+    }
+}
+
+#[test]
+fn every_function_for_fuzzers_is_in_the_table() {
+    let root = fuzz_folder().join("..");
+    let mut found = BTreeSet::new();
+    for folder in ["benches", "chaos", "crates", "proto", "services", "tests", "tools"] {
+        for_every_source(&root.join(folder), "", &mut |of, text| {
+            let begins =
+                |line: &str| Some(line.trim_start().strip_prefix("pub fn fuzz_")?.split_once('(')?.0.to_owned());
+            found.extend(text.lines().filter_map(begins).map(|name| format!("{of}::fuzzing::fuzz_{name}")));
+        });
+    }
+    assert!(found.len() > 50, "the sources are elsewhere: {found:?}");
+    let source = fs::read_to_string(root.join("tests/corpus/src/lib.rs")).unwrap();
+    let in_table = |name: &str| source.contains(&format!(", {name}),"));
+    for (name, _) in NO_TARGETS {
+        assert!(found.remove(*name) && !in_table(name), "{name} is gone or is a target");
+    }
+    let forgotten: Vec<_> = found.iter().filter(|name| !in_table(name)).collect();
+    assert!(forgotten.is_empty(), "not in the table of tests/corpus/src/lib.rs: {forgotten:?}");
+}
+
 /// Calls `f` for every target; the test fails at the end, so that one run tells of all targets that fail.
 fn for_every_target(f: impl Fn(&str, Run) + std::panic::RefUnwindSafe) {
     let fails = |(name, run): &&(&str, Run)| std::panic::catch_unwind(|| f(name, *run)).is_err();
