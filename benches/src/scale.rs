@@ -66,7 +66,7 @@ impl std::str::FromStr for Scale {
                 window_targets: 10,
                 window_minutes: (360, 120),
                 query_repeats: 5,
-                cluster_minutes: (20, 10),
+                cluster_minutes: (10, 5),
                 raw_targets: 8,
             }),
             "full" => Ok(Scale {

@@ -106,7 +106,7 @@ impl Subject<'_> {
         let before = self.processes.cpu_by_role()?;
         let (warm_up, steady) = history.split(WARM_UP_MINUTES);
         let warmed = self.send(warm_up, series_per_request, None)?;
-        let wire_before = self.processes.traffic()?;
+        let (wire_before, between) = (self.processes.traffic()?, self.processes.cpu()?);
         let sent = self.send(steady, series_per_request, None)?;
         // Pulling goes on behind the acknowledgements: it is part of the price, on the wire too.
         self.processes.finish_writing(self.bench.scale.settle_s)?;
@@ -114,7 +114,7 @@ impl Subject<'_> {
         let after = self.processes.cpu_by_role()?;
         let samples = (warmed.samples + sent.samples) as f64;
         let mut all = 0.0;
-        for (role, seconds) in after {
+        for (role, seconds) in &after {
             let cpu = seconds - before.get(role).copied().unwrap_or_default();
             all += cpu;
             if self.is_cluster() {
@@ -123,6 +123,8 @@ impl Subject<'_> {
         }
         self.note("CPU per sample", all / samples * 1e6, Unit::CpuMicrosPerSample)?;
         self.note("samples per CPU-second", samples / all, Unit::SamplesPerCpuSecond)?;
+        let steady_cpu = after.values().sum::<f64>() - between;
+        self.note("CPU per sample, steady", steady_cpu / sent.samples as f64 * 1e6, Unit::CpuMicrosPerSample)?;
         let rate = sent.samples as f64 / sent.seconds;
         self.note("samples per second", rate, Unit::SamplesPerSecond)?;
         self.note("repeated requests", (warmed.repeats + sent.repeats) as f64, Unit::Number)?;
