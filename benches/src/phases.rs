@@ -18,6 +18,7 @@ use crate::verify::Verdict;
 use crate::writer::Sent;
 
 mod blocks;
+mod cluster;
 mod history;
 mod running;
 mod scrape;
@@ -47,12 +48,33 @@ pub enum Phase {
     Blocks,
     /// Memory after long history, of Narthex only.
     Window,
+    /// A cluster with three ingesters beside the single process: remote write, latency, memory, queries.
+    Cluster,
+    /// Both with 500 samples per request.
+    Cluster500,
+    /// Remote write into twelve ingesters beside three.
+    Cluster12,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Phase; 7] =
-        [Phase::Write1, Phase::Query, Phase::Restart, Phase::Write10, Phase::Scrape, Phase::Blocks, Phase::Window];
+    pub const ALL: [Phase; 10] = [
+        Phase::Write1,
+        Phase::Query,
+        Phase::Restart,
+        Phase::Write10,
+        Phase::Scrape,
+        Phase::Blocks,
+        Phase::Window,
+        Phase::Cluster,
+        Phase::Cluster500,
+        Phase::Cluster12,
+    ];
+
+    /// Whether it measures a cluster of processes, of Narthex only.
+    pub fn is_cluster(self) -> bool {
+        matches!(self, Phase::Cluster | Phase::Cluster500 | Phase::Cluster12)
+    }
 
     /// The name on the command line and in the results.
     pub fn id(self) -> &'static str {
@@ -64,6 +86,9 @@ impl Phase {
             Phase::Scrape => "scrape",
             Phase::Blocks => "blocks",
             Phase::Window => "window",
+            Phase::Cluster => "cluster",
+            Phase::Cluster500 => "cluster500",
+            Phase::Cluster12 => "cluster12",
         }
     }
 }
@@ -82,6 +107,8 @@ impl std::str::FromStr for Phase {
 pub struct Bench {
     /// The systems, in the order in which they are measured.
     pub systems: Vec<System>,
+    /// Our program, for the phases of the cluster.
+    pub narthex: System,
     /// How much is measured.
     pub scale: Scale,
     /// The generator's program.
@@ -142,6 +169,13 @@ impl Bench {
         if wants(Phase::Window) {
             let history = History::recent(self.scale.window_minutes.0);
             self.each(report, Phase::Window, |system, report| window::measure(self, run, system, history, report));
+        }
+        for &phase in phases.iter().filter(|phase| phase.is_cluster()) {
+            if let Err(error) = cluster::measure(self, run, phase, report) {
+                let failure = format!("{}: {error:#}", phase.id());
+                eprintln!("{failure}");
+                report.failures.push(failure);
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::machine::field_kb;
 
@@ -73,6 +73,13 @@ impl Process {
             Some(status) => bail!("the process ended: {status}"),
             None => Ok(()),
         }
+    }
+
+    /// Stops the process (`STOP`) or lets it go on (`CONT`).
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        let status = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        ensure!(status.context("run kill")?.success(), "kill -{signal} {} failed", self.child.id());
+        Ok(())
     }
 
     /// SIGKILL, and waits for the end.

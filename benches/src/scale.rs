@@ -27,6 +27,9 @@ pub struct Scale {
     pub window_minutes: (u64, u64),
     /// How often each query is asked; the median counts.
     pub query_repeats: usize,
+    /// Minutes of history that a cluster is sent flat out, the first five to warm up, and at half load twice: healthy, and
+    /// with an ingester stopped.
+    pub cluster_minutes: (u64, u64),
     /// Targets of which every single sample is compared.
     pub raw_targets: usize,
 }
@@ -48,6 +51,7 @@ impl std::str::FromStr for Scale {
                 window_targets: 2,
                 window_minutes: (60, 20),
                 query_repeats: 3,
+                cluster_minutes: (10, 5),
                 raw_targets: 4,
             }),
             "medium" => Ok(Scale {
@@ -62,6 +66,7 @@ impl std::str::FromStr for Scale {
                 window_targets: 10,
                 window_minutes: (360, 120),
                 query_repeats: 5,
+                cluster_minutes: (10, 5),
                 raw_targets: 8,
             }),
             "full" => Ok(Scale {
@@ -76,6 +81,7 @@ impl std::str::FromStr for Scale {
                 window_targets: 50,
                 window_minutes: (360, 120),
                 query_repeats: 7,
+                cluster_minutes: (40, 10),
                 raw_targets: 10,
             }),
             _ => anyhow::bail!("not one of small, medium, full"),

@@ -20,10 +20,14 @@ pub enum Kind {
     Prometheus,
     /// VictoriaMetrics, single node.
     VictoriaMetrics,
+    /// Narthex as a cluster of processes with three ingesters, one group.
+    Cluster3,
+    /// The same with twelve, four groups.
+    Cluster12,
 }
 
 impl Kind {
-    /// All of them, in the order of the tables.
+    /// Those of one process, in the order of the tables.
     pub const ALL: [Kind; 4] = [Kind::Narthex, Kind::NarthexInterval, Kind::Prometheus, Kind::VictoriaMetrics];
 
     /// The name on the command line and in the results.
@@ -33,10 +37,12 @@ impl Kind {
             Kind::NarthexInterval => "narthex-interval",
             Kind::Prometheus => "prometheus",
             Kind::VictoriaMetrics => "victoriametrics",
+            Kind::Cluster3 => "cluster-3",
+            Kind::Cluster12 => "cluster-12",
         }
     }
 
-    /// Whether it is ours.
+    /// Whether it is our single process.
     pub fn is_narthex(self) -> bool {
         matches!(self, Kind::Narthex | Kind::NarthexInterval)
     }
@@ -78,7 +84,9 @@ impl System {
     /// Finds the program of a kind. `narthex` is the path to ours.
     pub fn find(kind: Kind, narthex: &Path) -> Result<System> {
         let (binary, packaged) = match kind {
-            Kind::Narthex | Kind::NarthexInterval => (narthex.to_path_buf(), String::new()),
+            Kind::Narthex | Kind::NarthexInterval | Kind::Cluster3 | Kind::Cluster12 => {
+                (narthex.to_path_buf(), String::new())
+            }
             Kind::Prometheus => match machine::variable("NARTHEX_PROMETHEUS") {
                 Some(path) => (PathBuf::from(path), String::new()),
                 None => peer("prometheus", "NARTHEX_PEER_PROMETHEUS")?,
@@ -96,6 +104,11 @@ impl System {
         Ok(System { kind, binary, version: said, year })
     }
 
+    /// The same program as another kind of system.
+    pub fn of_kind(&self, kind: Kind) -> System {
+        System { kind, ..self.clone() }
+    }
+
     /// Name, version and year, as the tables say it.
     pub fn title(&self) -> String {
         let (name, mode) = match self.kind {
@@ -103,6 +116,8 @@ impl System {
             Kind::NarthexInterval => ("Narthex", ", --wal.sync=interval"),
             Kind::Prometheus => ("Prometheus", ""),
             Kind::VictoriaMetrics => ("VictoriaMetrics", ""),
+            Kind::Cluster3 => ("Narthex", ", cluster of 3 ingesters"),
+            Kind::Cluster12 => ("Narthex", ", cluster of 12 ingesters"),
         };
         format!("{name} {} ({}){mode}", self.version, self.year)
     }
@@ -126,7 +141,7 @@ impl System {
         match self.kind {
             Kind::VictoriaMetrics => Duration::from_secs(12),
             Kind::NarthexInterval => Duration::from_secs(2),
-            Kind::Narthex | Kind::Prometheus => Duration::ZERO,
+            Kind::Narthex | Kind::Prometheus | Kind::Cluster3 | Kind::Cluster12 => Duration::ZERO,
         }
     }
 
@@ -164,6 +179,7 @@ impl System {
                     command.arg(format!("-promscrape.config={config}"));
                 }
             }
+            Kind::Cluster3 | Kind::Cluster12 => bail!("a cluster is no single process"),
         }
         Ok(command)
     }

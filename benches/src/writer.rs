@@ -1,4 +1,4 @@
-//! Sends a fleet's history by remote write, as fast as the system takes it and in the order of time.
+//! Sends a fleet's history by remote write in the order of time, as fast as the system takes it or at a steady rate.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ pub struct Plan {
     pub connections: usize,
     /// Series in each request.
     pub series_per_request: usize,
+    /// Samples per second over all connections, none for as fast as the system takes them.
+    pub rate: Option<f64>,
 }
 
 /// What was sent and acknowledged.
@@ -56,6 +58,11 @@ pub struct Sent {
     pub seconds: f64,
     /// CPU of the generator itself.
     pub cpu_seconds: f64,
+    /// Milliseconds until requests were acknowledged: median, 99th percentile, longest. At a steady rate they count from
+    /// when a request was due: one that waits because the one before it does has waited too.
+    pub latency_ms: [f64; 3],
+    /// By how many milliseconds the latest request was sent after it was due.
+    pub late_ms: f64,
 }
 
 impl Plan {
@@ -74,6 +81,9 @@ impl Plan {
         }
         if self.connections == 0 || self.series_per_request == 0 {
             bail!("connections and series per request must be positive");
+        }
+        if self.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+            bail!("the rate must be positive");
         }
         Ok(())
     }
@@ -98,9 +108,11 @@ pub fn send(fleet: &Fleet, plan: &Plan) -> Result<Sent> {
             .collect();
         connections.into_iter().map(|thread| thread.join().expect("a sender does not panic")).collect::<Vec<_>>()
     });
-    let mut sent = Sent::default();
+    let (mut sent, mut latencies_ms) = (Sent::default(), Vec::new());
     for result in results {
-        let share = result?;
+        let (share, mut times_ms) = result?;
+        latencies_ms.append(&mut times_ms);
+        sent.late_ms = sent.late_ms.max(share.late_ms);
         sent.samples += share.samples;
         sent.requests += share.requests;
         sent.bytes += share.bytes;
@@ -109,10 +121,44 @@ pub fn send(fleet: &Fleet, plan: &Plan) -> Result<Sent> {
     }
     sent.seconds = started.elapsed().as_secs_f64();
     sent.cpu_seconds = process::cpu_seconds_of("self")?;
+    latencies_ms.sort_by(f64::total_cmp);
+    sent.latency_ms = [0.5, 0.99, 1.0].map(|share| quantile(&latencies_ms, share));
     Ok(sent)
 }
 
-fn send_share(fleet: &Fleet, plan: &Plan, connection: usize, pace: &Pace) -> Result<Sent> {
+/// The smallest value that this share of the sorted ones does not exceed.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+/// When requests of one connection are due.
+struct Schedule {
+    began: Instant,
+    /// Seconds per sample of this connection; none: at once.
+    sample_s: Option<f64>,
+}
+
+impl Schedule {
+    /// The connections take turns.
+    fn begin(plan: &Plan, connection: usize) -> Schedule {
+        let sample_s = plan.rate.map(|rate| plan.connections as f64 / rate);
+        let request = plan.series_per_request * plan.samples_per_request;
+        let turn_s = sample_s.unwrap_or(0.0) * request as f64 * connection as f64 / plan.connections as f64;
+        Schedule { began: Instant::now() + Duration::from_secs_f64(turn_s), sample_s }
+    }
+
+    /// Waits until the request after this many samples is due; when that was, and by how many milliseconds it is late.
+    fn wait(&self, samples: u64) -> (Instant, f64) {
+        let Some(sample_s) = self.sample_s else { return (Instant::now(), 0.0) };
+        let due = self.began + Duration::from_secs_f64(sample_s * samples as f64);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        (due, due.elapsed().as_secs_f64() * 1e3)
+    }
+}
+
+/// What one connection sent, and its latencies in milliseconds.
+fn send_share(fleet: &Fleet, plan: &Plan, connection: usize, pace: &Pace) -> Result<(Sent, Vec<f64>)> {
     let bound = |connection: usize| connection * fleet.targets() / plan.connections;
     let members: Vec<(usize, usize)> = (bound(connection)..bound(connection + 1))
         .flat_map(|target| (0..SERIES_PER_TARGET).map(move |template| (target, template)))
@@ -124,6 +170,7 @@ fn send_share(fleet: &Fleet, plan: &Plan, connection: usize, pace: &Pace) -> Res
     let mut client = Client::new(&plan.address, ANSWER_TIME_MAX);
     let (mut encoder, mut body, mut sent) = (snap::raw::Encoder::new(), Vec::new(), Sent::default());
     let round_ms = plan.samples_per_request as i64 * plan.step_ms;
+    let (schedule, mut latencies_ms) = (Schedule::begin(plan, connection), Vec::new());
     for round in 0..plan.steps / plan.samples_per_request as u64 {
         if !pace.enter(connection, round) {
             break;
@@ -131,14 +178,17 @@ fn send_share(fleet: &Fleet, plan: &Plan, connection: usize, pace: &Pace) -> Res
         for batch in &mut batches {
             batch.fill(fleet, plan.start_ms + round as i64 * round_ms, plan.step_ms);
             batch.compress(&mut encoder, &mut body)?;
+            let (due, late_ms) = schedule.wait(sent.samples);
             sent.repeats += post(&mut client, &plan.path, &body)?;
+            latencies_ms.push(due.elapsed().as_secs_f64() * 1e3);
+            sent.late_ms = sent.late_ms.max(late_ms);
             sent.samples += batch.samples() as u64;
             sent.requests += 1;
             sent.bytes += body.len() as u64;
             sent.bytes_raw += batch.body().len() as u64;
         }
     }
-    Ok(sent)
+    Ok((sent, latencies_ms))
 }
 
 /// Posts until the request is taken; the number of repeats. 5xx and 429 ask for a repeat, as the protocol says.
@@ -197,5 +247,35 @@ impl Pace {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         rounds[connection] = if failed { FAILED } else { DONE };
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_quantiles(sorted: &[f64], expected: [f64; 3]) {
+        assert_eq!([0.5, 0.99, 1.0].map(|share| quantile(sorted, share)), expected);
+    }
+
+    #[test]
+    fn a_quantile_is_a_value_that_was_met() {
+        check_quantiles(&[7.0], [7.0, 7.0, 7.0]);
+        check_quantiles(&[1.0, 2.0], [1.0, 2.0, 2.0]);
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        check_quantiles(&hundred, [50.0, 99.0, 100.0]);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn requests_are_due_at_the_rate_and_their_lateness_is_known() {
+        let schedule = Schedule { began: Instant::now(), sample_s: Some(0.001) };
+        let (due, _) = schedule.wait(20);
+        assert_eq!(due - schedule.began, Duration::from_millis(20));
+        assert!(schedule.began.elapsed() >= Duration::from_millis(20));
+        // It was due nineteen milliseconds ago at least.
+        assert!(schedule.wait(1).1 >= 19.0);
+        let (due, late_ms) = Schedule { sample_s: None, ..schedule }.wait(1_000_000);
+        assert!(late_ms == 0.0 && due <= Instant::now());
     }
 }

@@ -19,7 +19,7 @@ struct Arguments {
     /// How much: small (a smoke of minutes), medium, full (the published figures).
     #[arg(long, default_value = "full")]
     scale: Scale,
-    /// Only these phases: write1, query, restart, write10, scrape, blocks, window.
+    /// Only these phases: write1, query, restart, write10, scrape, blocks, window, cluster, cluster500, cluster12.
     #[arg(long, value_delimiter = ',')]
     phases: Vec<Phase>,
     /// Only these systems: narthex, narthex-interval, prometheus, victoriametrics. By default all that can be had.
@@ -84,12 +84,17 @@ fn main() -> Result<ExitCode> {
         scale.minutes,
         arguments.seed
     );
-    let bench = Bench { systems, scale, loadgen, work, seed: arguments.seed, churn: arguments.churn };
+    let narthex = System::find(Kind::Narthex, &narthex)?;
+    let bench = Bench { systems, narthex, scale, loadgen, work, seed: arguments.seed, churn: arguments.churn };
     let mut report = Report::create(&out)?;
+    let mut shown = bench.systems.clone();
+    if phases.iter().any(|phase| phase.is_cluster()) {
+        shown.extend([Kind::Cluster3, Kind::Cluster12].map(|kind| bench.narthex.of_kind(kind)));
+    }
     for run in 0..runs {
         bench.run(run, &phases, &mut report)?;
     }
-    println!("\n{}", report.table(&bench.systems));
+    println!("\n{}", report.table(&shown));
     println!("each number is the median of {runs}; results are appended to {}", out.display());
     for failure in &report.failures {
         println!("failed: {failure}");

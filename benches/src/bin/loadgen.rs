@@ -53,6 +53,9 @@ enum Mode {
         /// Series in each request.
         #[arg(long, default_value_t = 5_000)]
         series_per_request: usize,
+        /// Samples per second over all connections; as fast as the system takes them without it.
+        #[arg(long)]
+        rate: Option<f64>,
     },
     /// Serve exposition pages at /metrics/N, and counts at /stats, until the standard input ends.
     Serve {
@@ -111,7 +114,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let fleet = Fleet::new(arguments.fleet.seed, arguments.fleet.targets, arguments.fleet.churn);
     match arguments.mode {
-        Mode::RemoteWrite { history, path, samples_per_request, connections, series_per_request } => {
+        Mode::RemoteWrite { history, path, samples_per_request, connections, series_per_request, rate } => {
             let History { address, start_ms, steps, step_ms } = history;
             let plan = writer::Plan {
                 address,
@@ -122,6 +125,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
                 samples_per_request,
                 connections,
                 series_per_request,
+                rate,
             };
             println!("{}", serde_json::to_string(&writer::send(&fleet, &plan)?)?);
             Ok(ExitCode::SUCCESS)
