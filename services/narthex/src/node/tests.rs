@@ -114,6 +114,19 @@ async fn page_is(address: &str, path: &str, wanted: u16) -> String {
     }
 }
 
+/// Waits until a page has this in its text, and gives it.
+async fn page_says(address: &str, path: &str, wanted: &str) -> String {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let text = page_is(address, path, 200).await;
+        if text.contains(wanted) {
+            return text;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{path} does not say {wanted:?}: {text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 const DISTRIBUTOR: Kind = Kind { role: Role::Distributor, has_disk: false, stays: false };
 const INGESTER: Kind = Kind { role: Role::Ingester, has_disk: true, stays: true };
 
