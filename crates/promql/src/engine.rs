@@ -43,6 +43,7 @@ mod sink;
 mod sort;
 mod source;
 mod starts;
+mod steps;
 mod time;
 mod window;
 mod worker;
@@ -56,6 +57,7 @@ pub use error::{DurationProblem, Feature, QueryError};
 pub(crate) use histogram::almost_equal;
 pub use limits::{Interrupt, Limits, QueryStats};
 pub use result::{Points, QueryResult, RangeSeries, Value, VectorSample};
+pub use steps::StepStats;
 pub use worker::LeafWorker;
 
 use crate::ast::Expr;
@@ -83,6 +85,10 @@ pub struct QueryParams {
     pub limits: Limits,
     /// Ways of evaluation.
     pub options: Options,
+    /// Rows whose labels were replaced are kept until all are there ([`QueryError::KindsMeet`]).
+    pub keeps_relabelled: bool,
+    /// Samples are also counted step by step.
+    pub counts_steps: bool,
     /// Stops the query.
     pub interrupt: Interrupt,
     /// The query as it was written, for the log of queries under way.
@@ -105,6 +111,8 @@ impl QueryParams {
             subquery_step: DurationMs::mins(1),
             limits: Limits::default(),
             options: Options::default(),
+            keeps_relabelled: false,
+            counts_steps: false,
             interrupt: Interrupt::default(),
             text: Arc::from(""),
         }
@@ -124,6 +132,8 @@ pub struct Options {
     pub type_and_unit_labels: bool,
     /// Start timestamps of samples tell resets (`use-start-timestamps`).
     pub start_timestamps: bool,
+    /// Counts per step may be asked for (`promql-per-step-stats`).
+    pub per_step_stats: bool,
 }
 
 /// What is asked of storage.
@@ -143,6 +153,13 @@ pub(crate) struct PlanState {
     params: QueryParams,
     planned: Planned,
     budget: Budget,
+}
+
+impl PlanState {
+    /// Where samples are counted step by step, if that was asked for.
+    fn step_stats(&self) -> Option<StepStats> {
+        self.params.counts_steps.then(|| StepStats::new(self.planned.grid.count))
+    }
 }
 
 /// A query that waits for its series.
@@ -176,10 +193,14 @@ impl Plan {
         states.resize_with(plan.planned.pipelines.len(), || None);
         let mut annotations = Annotations::default();
         let mut stats = QueryStats::default();
+        let mut steps = plan.step_stats();
         for worker in workers {
             let leavings = worker.into_leavings();
             annotations.merge(leavings.annotations);
             stats.add(&leavings.stats);
+            if let (Some(steps), Some(theirs)) = (&mut steps, &leavings.steps) {
+                steps.add(theirs);
+            }
             let pipelines = &plan.planned.leaf_plans[leavings.leaf].pipelines;
             for (at, state) in pipelines.iter().zip(leavings.states) {
                 match &mut states[*at] {
@@ -191,10 +212,12 @@ impl Plan {
         let delayed = plan.params.options.delayed_name_removal;
         let mut made = Vec::new();
         let mut loads = Vec::new();
+        let mut faults = Vec::new();
         for (pipeline, state) in plan.planned.pipelines.iter().zip(states) {
             let state = state.unwrap_or_else(|| PipelineState::new(pipeline, delayed));
             let load = Load::source(&pipeline.source, state.source_count, pipeline.grid.count);
             let load = load.steps(&pipeline.steps, &state.step_counts);
+            faults.push(state.fault.map(|fault| fault.error));
             let one = state.sink.finish(&pipeline.sink, &plan.budget, &mut annotations)?;
             let out = match &one {
                 Made::Rows(rows) => Count::of_rows(rows),
@@ -203,13 +226,14 @@ impl Plan {
             loads.push(load.sink(&pipeline.sink, out, pipeline.out_grid().count));
             made.push(Some(one));
         }
-        let mut evaluator = Evaluator::new(plan, made, loads, annotations, stats);
+        let made = eval::Pipelines { made, loads, faults };
+        let mut evaluator = Evaluator::new(plan, made, annotations, (stats, steps));
         let value = evaluator.value()?;
         let peak_samples = evaluator.peak();
-        let Evaluator { annotations, mut stats, .. } = evaluator;
+        let Evaluator { annotations, mut stats, steps, .. } = evaluator;
         stats.peak_samples = peak_samples;
         stats.held_samples = plan.budget.peak();
-        Ok(QueryResult { value, annotations, stats })
+        Ok(QueryResult { value, annotations, stats, steps })
     }
 }
 

@@ -7,13 +7,14 @@ use crate::engine::Options;
 const ALWAYS_ON: &str = "promql-duration-expr";
 
 /// The flags that change something.
-pub const FEATURES: [&str; 6] = [
+pub const FEATURES: [&str; 7] = [
     "promql-experimental-functions",
     "promql-extended-range-selectors",
     "promql-binop-fill-modifiers",
     "promql-delayed-name-removal",
     "type-and-unit-labels",
     "use-start-timestamps",
+    "promql-per-step-stats",
 ];
 
 /// Whether a flag of this name does something, or what it asks for is done in any case.
@@ -23,14 +24,19 @@ pub fn is_known(name: &str) -> bool {
 
 /// What the parser and the engine do with the features for which `is_on` holds.
 pub fn options(is_on: impl Fn(&str) -> bool) -> (ParseOptions, Options) {
-    let [functions, extended, fill, delayed, types, starts] = FEATURES.map(is_on);
+    let [functions, extended, fill, delayed, types, starts, steps] = FEATURES.map(is_on);
     let parse = ParseOptions {
         experimental_functions: functions,
         extended_range_selectors: extended,
         binop_fill_modifiers: fill,
         ..ParseOptions::STABLE
     };
-    let engine = Options { delayed_name_removal: delayed, type_and_unit_labels: types, start_timestamps: starts };
+    let engine = Options {
+        delayed_name_removal: delayed,
+        type_and_unit_labels: types,
+        start_timestamps: starts,
+        per_step_stats: steps,
+    };
     (parse, engine)
 }
 
@@ -97,5 +103,6 @@ mod tests {
         assert_eq!(with(FEATURES[3]), Options { delayed_name_removal: true, ..Options::default() });
         assert_eq!(with(FEATURES[4]), Options { type_and_unit_labels: true, ..Options::default() });
         assert_eq!(with(FEATURES[5]), Options { start_timestamps: true, ..Options::default() });
+        assert_eq!(with(FEATURES[6]), Options { per_step_stats: true, ..Options::default() });
     }
 }

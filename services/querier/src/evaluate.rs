@@ -159,7 +159,7 @@ impl Evaluator {
         }
     }
 
-    /// Runs the plan; what turns out to be unreadable is set aside by its store, and the rest is asked again. The answer says what
+    /// Runs the plan, and once more with the rows kept where that is needed; what turns out to be unreadable is set aside by its store, and the rest is asked again. The answer says what
     /// is missing.
     async fn run_past_damage(
         &self,
@@ -168,10 +168,13 @@ impl Evaluator {
         plan: Arc<Plan>,
         params: &QueryParams,
     ) -> Result<(QueryResult, Vec<String>), EvaluateError> {
-        let mut plan = plan;
+        let (mut plan, mut params) = (plan, params.clone());
         for attempt in 1.. {
             match self.run(tenant, plan).await {
                 Err(EvaluateError::Select(SelectError::Unreadable { .. })) if attempt < ATTEMPTS_MAX => {}
+                Err(EvaluateError::Query(QueryError::KindsMeet)) if !params.keeps_relabelled => {
+                    params.keeps_relabelled = true;
+                }
                 done => return done,
             }
             plan = Arc::new(engine::plan(expr, params.clone())?);

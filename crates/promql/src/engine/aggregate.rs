@@ -11,7 +11,7 @@ mod topk;
 pub(crate) use count_values::CountValues;
 pub(crate) use group::Grouper;
 pub(crate) use presence::{Absence, Single};
-pub(crate) use topk::TopK;
+pub(crate) use topk::{TopK, heap_order};
 
 use super::annotations::Annotations;
 use super::column::{ABSENT, NORMAL_NAN, is_absent};
@@ -20,7 +20,7 @@ use super::hists::{Hists, View};
 use super::limits::Tally;
 use super::math::{kahan, quantile};
 use super::node::{Groups, Scalar};
-use super::row::{Key, Row};
+use super::row::{Key, Row, sort_by_place};
 use crate::ast::{AggregateOp, Pos};
 use histograms::{HistTotals, Notes};
 
@@ -455,7 +455,7 @@ impl Aggregator {
     pub(crate) fn finish(mut self, param: &Scalar, annotations: &mut Annotations) -> Vec<Row> {
         if let Some(mut kept) = self.kept.take() {
             if !self.in_order {
-                kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+                sort_by_place(&mut kept);
             }
             for row in kept {
                 self.add_to_group(&row.key, row.view());

@@ -18,14 +18,14 @@ use super::hists::Hists;
 use super::limits::{Budget, Ticker};
 use super::math::{self, Keep, binary_columns};
 use super::node::{BinaryNode, Groups};
-use super::row::{Key, METADATA_LABELS, Row, merge_rows};
+use super::row::{Key, METADATA_LABELS, Row, merge_rows, sort_by_place};
 use crate::ast::{BinaryOp, Cardinality, VectorMatching};
 
 /// What a join works with besides its rows.
 pub(crate) struct Join<'a> {
     pub(crate) delayed: bool,
-    /// Whether the rows of the side that may have one of each group come in the order in which Prometheus has them.
-    pub(crate) one_in_order: bool,
+    /// Whether the rows of the left and of the right side come in the order in which Prometheus has them.
+    pub(crate) in_order: [bool; 2],
     pub(crate) annotations: &'a mut Annotations,
     pub(crate) ticker: &'a mut Ticker,
     pub(crate) budget: &'a Budget,
@@ -40,10 +40,16 @@ pub(crate) fn evaluate(
 ) -> Result<Vec<Row>, QueryError> {
     let n = node.grid.count;
     let (mut lhs, mut rhs) = (lhs, rhs);
-    if !math::is_set(node.op) && lhs.iter().chain(&rhs).any(|row| !row.hists.is_empty()) {
-        // What is noted depends on the order of the pairs, and Prometheus has that of labels.
-        lhs.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
-        rhs.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+    let has_hists = || lhs.iter().chain(&rhs).any(|row| !row.hists.is_empty());
+    // What is noted depends on the order of the pairs.
+    if is_put_in_order(node) || !math::is_set(node.op) && has_hists() {
+        let [left_in_order, right_in_order] = std::mem::replace(&mut join.in_order, [true, true]);
+        if !left_in_order {
+            sort_by_place(&mut lhs);
+        }
+        if !right_in_order {
+            sort_by_place(&mut rhs);
+        }
     }
     let mut grouper = Grouper::new(&Groups { without: !node.matching.on, names: sorted(&node.matching.labels) }, true);
     let left_groups: Vec<usize> = lhs.iter().map(|row| grouper.find(&row.key)).collect();
@@ -65,12 +71,18 @@ pub(crate) fn evaluate(
         }
         _ => {
             let sides = Sides::new(node, lhs, left_groups, rhs, right_groups);
-            sides.check_one_side(node, join.one_in_order)?;
+            sides.check_one_side(node, join.in_order[usize::from(!sides.swapped)])?;
             sides.operate(node, join)?
         }
     };
     // At a single step Prometheus leaves equal labels to the end where names are dropped there.
     if join.delayed && n == 1 { Ok(rows) } else { merge_rows(rows) }
+}
+
+/// Whether the join puts its rows in the order in which Prometheus has them, whatever it is given: at a single step, where the
+/// rows of the result come from both sides. Over several steps Prometheus puts them into a map.
+pub(crate) fn is_put_in_order(node: &BinaryNode) -> bool {
+    node.grid.count == 1 && (node.op == BinaryOp::Or || node.matching.fill_left.is_some())
 }
 
 fn sorted(names: &[String]) -> Vec<String> {
@@ -133,8 +145,8 @@ impl Sides {
         Sides { many, many_groups, one, one_groups, one_of, swapped }
     }
 
-    /// An error where the one side has two of a group at one step, and the many side has anything there. Named are the first two,
-    /// in order of labels where the rows have no order of their own: that is the order of Prometheus' storage.
+    /// An error where the one side has two of a group at one step, and the many side has anything there. Named are the first two
+    /// as Prometheus has them.
     fn check_one_side(&self, node: &BinaryNode, in_order: bool) -> Result<(), QueryError> {
         let is_crowded = |at: &usize| self.ones(self.one_groups[*at]).len() > 1;
         let mut crowded: Vec<usize> = (0..self.one.len()).filter(is_crowded).collect();
@@ -143,7 +155,8 @@ impl Sides {
         }
         let labels = |at: usize| &self.one[at].key.labels;
         if !in_order {
-            crowded.sort_by(|a, b| labels(*a).cmp(labels(*b)));
+            let place = |at: usize| self.one[at].key.place();
+            crowded.sort_by(|a, b| place(*a).cmp(place(*b)));
         }
         let is_filled = node.matching.fill_left.is_some() || node.matching.fill_right.is_some();
         let mut seen: HashMap<usize, usize> = HashMap::new();
@@ -234,7 +247,7 @@ impl Sides {
         if any_present(&work.column) || !hists.is_empty() {
             work.made += node.grid.count + hists.weight();
             join.budget.glance(work.made)?;
-            let key = Key { labels, drop_name: node.return_bool && join.delayed };
+            let key = Key::instead_of(&many.key, labels, node.return_bool && join.delayed);
             work.out.push(Row { key, values: work.column.as_slice().into(), hists });
         }
         Ok(met)

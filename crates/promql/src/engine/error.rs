@@ -84,6 +84,10 @@ pub enum QueryError {
     /// Two elements of one vector have the same labels.
     #[error("vector cannot contain metrics with the same labelset")]
     DuplicateLabelset,
+    /// Two series came to have the same labels in a pipeline, one with floats where the other has histograms. Whoever plans again
+    /// with `keeps_relabelled` gets Prometheus' answer.
+    #[error("vector cannot contain metrics with the same labelset")]
+    KindsMeet,
     /// Several elements of a match group on the side that may have one.
     #[error(
         "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{first}, \
@@ -213,6 +217,28 @@ fn with_commas(n: u64) -> String {
 }
 
 impl QueryError {
+    /// Whether Prometheus tells it when the evaluation comes to the expression, though it follows from the text.
+    pub(crate) fn is_told_in_turn(&self) -> bool {
+        matches!(
+            self,
+            QueryError::InvalidLabelName { .. }
+                | QueryError::InvalidRegexp(_)
+                | QueryError::InvalidLabel { .. }
+                | QueryError::EdgesNotAllowed { .. }
+        )
+    }
+
+    /// Whether it says what is wrong with the samples of a part of the query, so that what is wrong with parts before comes first.
+    pub(crate) fn is_of_samples(&self) -> bool {
+        matches!(
+            self,
+            QueryError::DuplicateLabelset
+                | QueryError::InvalidFactor { .. }
+                | QueryError::EdgesOfHistograms { .. }
+                | QueryError::InfoHistogram(_)
+        )
+    }
+
     /// Whose fault it is.
     pub fn class(&self) -> ErrorClass {
         match self {

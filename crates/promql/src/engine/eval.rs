@@ -1,7 +1,10 @@
 //! What remains when storage has answered: the tree over the pipelines' results, from the leaves to the root.
 
 mod info;
+mod limit_ratio;
+mod pipelines;
 mod scalar;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -11,37 +14,42 @@ use model::{Labels, TimestampMs};
 use super::annotations::Annotations;
 use super::binary::{self, Join};
 use super::column::{ABSENT, Grid};
-use super::decode::Decoded;
 use super::error::QueryError;
 use super::limits::{QueryStats, Ticker};
 use super::load::{Count, Load};
 use super::map::{self, Work};
-use super::math::{go_max, go_min};
-use super::node::{
-    BinaryNode, HistogramFn, HistogramNode, Node, Root, Scalar, ScalarNode, SinkSpec, Source, Step, Warning,
-};
+use super::node::{BinaryNode, HistogramFn, HistogramNode, MapOp, Node, Root, Scalar, ScalarNode, SinkSpec, Step};
 use super::result::{Points, RangeSeries, Value, VectorSample};
-use super::row::{Key, Row, Seen, Uniqueness, check_unique, merge_rows};
+use super::row::{Key, Row, Uniqueness, check_unique, merge_kinds, merge_rows, sort_by_place};
 use super::sink::{Made, Sink, held_by};
 use super::source::{Buffers, Env};
+use super::steps::StepStats;
 use super::window::Number;
-use super::worker::Run;
 use super::{PlanState, histogram, sort};
-use crate::ast::{BinaryOp, Cardinality};
+use crate::ast::Cardinality;
+
+/// What the pipelines left, by their numbers.
+#[derive(Default)]
+pub(crate) struct Pipelines {
+    /// What they made; taken by the one node that wants it.
+    pub(crate) made: Vec<Option<Made>>,
+    /// What Prometheus would hold for them.
+    pub(crate) loads: Vec<Load>,
+    /// What is wrong with their samples.
+    pub(crate) faults: Vec<Option<QueryError>>,
+}
 
 /// Evaluates the tree.
 pub(crate) struct Evaluator<'a> {
     pub(crate) plan: &'a PlanState,
-    /// What the pipelines made; taken by the one node that wants it.
-    pub(crate) made: Vec<Option<Made>>,
+    pipelines: Pipelines,
     pub(crate) annotations: Annotations,
     pub(crate) stats: QueryStats,
+    pub(crate) steps: Option<StepStats>,
     ticker: Ticker,
     buffers: Buffers,
     /// What Prometheus would hold for the node that was evaluated last.
     load: Load,
-    /// What it would hold for the pipelines.
-    pipeline_loads: Vec<Load>,
     /// Numbers that were late, by the address of their node.
     late: HashMap<*const ScalarNode, Scalar>,
 }
@@ -49,20 +57,19 @@ pub(crate) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(
         plan: &'a PlanState,
-        made: Vec<Option<Made>>,
-        pipeline_loads: Vec<Load>,
+        pipelines: Pipelines,
         annotations: Annotations,
-        stats: QueryStats,
+        (stats, steps): (QueryStats, Option<StepStats>),
     ) -> Evaluator<'a> {
         Evaluator {
             plan,
-            made,
+            pipelines,
             annotations,
             stats,
+            steps,
             ticker: Ticker::new(&plan.params.interrupt),
             buffers: Buffers::default(),
             load: Load::default(),
-            pipeline_loads,
             late: HashMap::new(),
         }
     }
@@ -97,8 +104,7 @@ impl<'a> Evaluator<'a> {
                 Ok(Value::Matrix(vec![RangeSeries { labels: Labels::empty(), points }]))
             }
             Root::Points(pipeline) => {
-                self.load = self.pipeline_loads[*pipeline];
-                let Some(Made::Points(series)) = self.made[*pipeline].take() else { return Ok(Value::Matrix(vec![])) };
+                let Some(Made::Points(series)) = self.take(*pipeline)? else { return Ok(Value::Matrix(vec![])) };
                 let series = series.into_iter().map(|row| {
                     let (ts, values) = row.floats;
                     RangeSeries { labels: row.labels, points: Points::listed(ts, values, row.hists) }
@@ -150,11 +156,20 @@ impl<'a> Evaluator<'a> {
             Node::Deferred { pipeline, source, grid, unique } => self.deferred(*pipeline, source, *grid, *unique),
             // Inputs are evaluated here, so that deep expressions need little stack.
             Node::Map { input, from, step } => {
-                let rows = self.rows(input)?;
+                if let MapOp::Scalar { scalar, scalar_first: true, .. } = &step.op {
+                    self.resolve(scalar)?;
+                }
+                let mut rows = self.rows(input)?;
+                if matches!(step.op, MapOp::Subquery { .. }) && !self.is_in_order(input) {
+                    sort_by_place(&mut rows);
+                }
                 self.map(rows, *from, step)
             }
             Node::Reduce { input, spec, grid } => {
-                let in_order = self.is_in_order(input, *grid);
+                let in_order = self.is_in_order(input);
+                if let SinkSpec::Aggregate { param: number, .. } | SinkSpec::TopK { k: number, .. } = spec.as_ref() {
+                    self.resolve(number)?;
+                }
                 let rows = self.rows(input)?;
                 self.reduce(rows, in_order, spec, *grid)
             }
@@ -169,14 +184,18 @@ impl<'a> Evaluator<'a> {
                 Ok(rows)
             }
             Node::Binary(node) => {
-                let one = if node.matching.cardinality == Cardinality::OneToMany { &node.lhs } else { &node.rhs };
-                let one_in_order = self.is_in_order(one, node.grid);
+                let in_order = [&node.lhs, &node.rhs].map(|side| self.is_in_order(side));
                 let lhs = self.rows(&node.lhs)?;
                 let left = self.load;
                 let rhs = self.rows(&node.rhs)?;
-                self.binary(node, one_in_order, left, (lhs, rhs))
+                self.binary(node, in_order, left, (lhs, rhs))
             }
             Node::Histogram(node) => {
+                match &node.function {
+                    HistogramFn::Quantile(q, _) => drop(self.resolve(q)?),
+                    HistogramFn::Fraction(lower, upper) => drop((self.resolve(lower)?, self.resolve(upper)?)),
+                    HistogramFn::Quantiles(..) => {}
+                }
                 let rows = self.rows(&node.input)?;
                 self.histogram(node, rows)
             }
@@ -189,12 +208,22 @@ impl<'a> Evaluator<'a> {
             Node::Sort { input, by, descending } => {
                 let mut rows = self.rows(input)?;
                 rows.retain(|row| row.view().any());
-                // Storage gives Prometheus series in order of labels, and its sorting leaves few equals as they were.
-                rows.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+                // Prometheus' sorting leaves few equals as they were.
+                if !self.is_in_order(input) {
+                    sort_by_place(&mut rows);
+                }
                 sort::sort(&mut rows, by, *descending);
                 self.load = Load::stepwise(&[self.load], Count::of_rows(&rows));
                 Ok(rows)
             }
+            Node::LimitRatio { input, ratio, groups } => {
+                let in_order = self.is_in_order(input);
+                self.resolve(ratio)?;
+                let rows = self.rows(input)?;
+                self.limit_ratio(rows, in_order, ratio, groups)
+            }
+            Node::Fail(_, 0) => Ok(Vec::new()),
+            Node::Fail(error, _) => Err(QueryError::clone(error)),
             Node::Also(warning, node) => {
                 let rows = self.rows(node)?;
                 self.warn(warning)?;
@@ -203,83 +232,22 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Whether the rows of a node come in the order in which Prometheus has them; others have none of their own.
-    fn is_in_order(&self, node: &Node, grid: Grid) -> bool {
+    /// Whether the rows of a node come in the order in which Prometheus has them; others are in order by their places.
+    fn is_in_order(&self, node: &Node) -> bool {
         match node {
-            Node::Sort { .. } => true,
-            Node::Reduce { spec, .. } => is_ordered_sink(spec, grid),
-            Node::Pipeline(at) => is_ordered_sink(&self.plan.planned.pipelines[*at].sink, grid),
-            // Over several steps Prometheus puts the series of a result into a map.
-            Node::Map { input, .. } => grid.count == 1 && self.is_in_order(input, grid),
-            Node::Also(_, input) => self.is_in_order(input, grid),
-            Node::Binary(node) if matches!(node.op, BinaryOp::And | BinaryOp::Unless) => {
-                grid.count == 1 && self.is_in_order(&node.lhs, grid)
+            Node::Sort { .. } | Node::LimitRatio { .. } | Node::Vector(..) => true,
+            Node::Reduce { spec, grid, .. } => is_ordered_sink(spec, *grid),
+            Node::Pipeline(at) => {
+                let pipeline = &self.plan.planned.pipelines[*at];
+                is_ordered_sink(&pipeline.sink, pipeline.out_grid())
             }
-            Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) | Node::Info(_) => false,
+            Node::Map { input, .. } | Node::Also(_, input) => self.is_in_order(input),
+            Node::Binary(node) if binary::is_put_in_order(node) => true,
+            Node::Binary(node) if node.matching.cardinality == Cardinality::OneToMany => self.is_in_order(&node.rhs),
+            Node::Binary(node) => self.is_in_order(&node.lhs),
+            Node::Info(node) => self.is_in_order(&node.input),
+            Node::Deferred { .. } | Node::Histogram(_) | Node::Fail(..) => false,
         }
-    }
-
-    #[inline(never)]
-    fn pipeline_rows(&mut self, at: usize) -> Result<Vec<Row>, QueryError> {
-        let pipeline = &self.plan.planned.pipelines[at];
-        self.load = self.pipeline_loads[at];
-        let Some(Made::Rows(rows)) = self.made[at].take() else { return Ok(Vec::new()) };
-        let overlaps = |unique: &Option<Uniqueness>| *unique == Some(Uniqueness::Overlap);
-        let may_repeat = overlaps(&pipeline.unique) || pipeline.steps.iter().any(|step| overlaps(&step.unique));
-        // The pipeline has made sure that rows of the same labels do not overlap; here they become one.
-        if may_repeat { merge_rows(rows) } else { Ok(rows) }
-    }
-
-    /// Runs a source that waited for numbers over the series that were kept for it.
-    #[inline(never)]
-    fn deferred(
-        &mut self,
-        pipeline: usize,
-        source: &Source,
-        grid: Grid,
-        unique: Option<Uniqueness>,
-    ) -> Result<Vec<Row>, QueryError> {
-        let plan = self.plan;
-        let Some(Made::Raw(series)) = self.made[pipeline].take() else { return Ok(Vec::new()) };
-        let source = match source {
-            Source::Window(call) => Source::Window(self.resolve_call(call)?),
-            other => other.clone(),
-        };
-        let counts = &plan.planned.pipelines[pipeline];
-        let range = plan.planned.leaves[counts.leaf].range;
-        let delayed = self.delayed();
-        let mut decoded = Decoded::default();
-        let mut seen = Seen::default();
-        let mut rows = Vec::new();
-        let mut count = Count::default();
-        for one in series {
-            self.stats.samples_decoded += decoded.fill(&one, range, counts.stats_only, &mut self.ticker)? as u64;
-            let mut work = Work::new(Key::new(one.labels));
-            let run = Run { source: &source, grid, unique, stats_only: counts.stats_only };
-            let mut env = Env {
-                delayed,
-                type_and_unit_labels: plan.params.options.type_and_unit_labels,
-                start_timestamps: plan.params.options.start_timestamps,
-                annotations: &mut self.annotations,
-                ticker: &mut self.ticker,
-                buffers: &mut self.buffers,
-            };
-            let (any, looked) = run.source(&decoded, &mut work, &mut seen, &mut env, &plan.budget)?;
-            if counts.counts {
-                self.stats.total_queryable_samples += looked.seen * counts.repeat;
-            }
-            self.stats.samples_read += looked.read;
-            count.add(looked.out);
-            if any {
-                plan.budget.hold(work.view().weight())?;
-                if !delayed {
-                    work.key.settle();
-                }
-                rows.push(Row { key: work.key, values: work.column.into(), hists: work.hists });
-            }
-        }
-        self.load = Load::source(&source, count, grid.count);
-        Ok(rows)
     }
 
     #[inline(never)]
@@ -300,12 +268,16 @@ impl<'a> Evaluator<'a> {
                 delayed,
                 type_and_unit_labels: self.plan.params.options.type_and_unit_labels,
                 start_timestamps: self.plan.params.options.start_timestamps,
+                counts_steps: self.steps.is_some(),
                 annotations: &mut self.annotations,
                 ticker: &mut self.ticker,
                 buffers: &mut self.buffers,
             };
             let (left, looked) = map::apply(&op, from, step.grid, &mut work, &mut env)?;
             self.stats.total_queryable_samples += looked.seen;
+            if let (Some(steps), MapOp::Subquery { repeat, .. }) = (&mut self.steps, &op) {
+                steps.see(&env.buffers.counted.seen, *repeat);
+            }
             window = looked.out.window.max(window);
             self.plan.budget.release(before);
             if left {
@@ -320,6 +292,7 @@ impl<'a> Evaluator<'a> {
         match step.unique {
             None => {}
             Some(Uniqueness::Overlap) => out = merge_rows(out)?,
+            Some(Uniqueness::OverlapOfKind) => out = merge_kinds(out)?,
             Some(Uniqueness::Strict) => check_unique(&out)?,
         }
         self.load = load.step(&op, Count { window, ..Count::of_rows(&out) }, step.grid.count);
@@ -362,7 +335,7 @@ impl<'a> Evaluator<'a> {
     fn binary(
         &mut self,
         node: &BinaryNode,
-        one_in_order: bool,
+        in_order: [bool; 2],
         left: Load,
         (lhs, rhs): (Vec<Row>, Vec<Row>),
     ) -> Result<Vec<Row>, QueryError> {
@@ -370,7 +343,7 @@ impl<'a> Evaluator<'a> {
         let held = held_by(&lhs) + held_by(&rhs);
         let mut join = Join {
             delayed: self.plan.params.options.delayed_name_removal,
-            one_in_order,
+            in_order,
             annotations: &mut self.annotations,
             ticker: &mut self.ticker,
             budget: &self.plan.budget,
@@ -409,57 +382,6 @@ impl<'a> Evaluator<'a> {
         self.load = Load::stepwise(&loads, Count::of_rows(&rows));
         if delayed && node.grid.count == 1 { Ok(rows) } else { merge_rows(rows) }
     }
-
-    #[inline(never)]
-    fn warn(&mut self, warning: &Warning) -> Result<(), QueryError> {
-        match warning {
-            Warning::Sort(pos) => self.annotations.sort_in_range_query(*pos),
-            Warning::Quantile(q, pos) => {
-                let limits = Extremes::of(&self.resolve(q)?);
-                if limits.any_nan {
-                    self.annotations.invalid_quantile(*pos, f64::NAN);
-                }
-                if limits.max > 1.0 {
-                    self.annotations.invalid_quantile(*pos, limits.max);
-                }
-                if limits.min < 0.0 {
-                    self.annotations.invalid_quantile(*pos, limits.min);
-                }
-            }
-            Warning::Ratio(ratio, pos) => {
-                let limits = Extremes::of(&self.resolve(ratio)?);
-                if limits.max == 0.0 && limits.min == 0.0 {
-                    return Ok(());
-                }
-                if limits.any_nan {
-                    return Err(QueryError::RatioNan);
-                }
-                if limits.max > 1.0 {
-                    self.annotations.invalid_ratio(*pos, limits.max, 1.0);
-                }
-                if limits.min < -1.0 {
-                    self.annotations.invalid_ratio(*pos, limits.min, -1.0);
-                }
-            }
-            Warning::Count(k) => {
-                const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-                let limits = Extremes::of(&self.resolve(k)?);
-                if limits.max < 1.0 {
-                    return Ok(());
-                }
-                if limits.any_nan {
-                    return Err(QueryError::ParameterNan);
-                }
-                if limits.min <= -LIMIT {
-                    return Err(QueryError::ScalarUnderflow(limits.min));
-                }
-                if limits.max >= LIMIT {
-                    return Err(QueryError::ScalarOverflow(limits.max));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether the rows that a sink makes come in the order in which Prometheus has them.
@@ -479,26 +401,6 @@ fn is_ordered_sink(spec: &SinkSpec, grid: Grid) -> bool {
 fn numbers(scalar: &Scalar) -> Number<'_> {
     debug_assert!(!scalar.is_late(), "resolved before");
     scalar.known().unwrap_or(Number::Const(ABSENT))
-}
-
-/// The least and largest of the numbers of all steps.
-struct Extremes {
-    min: f64,
-    max: f64,
-    any_nan: bool,
-}
-
-impl Extremes {
-    fn of(scalar: &Scalar) -> Extremes {
-        match numbers(scalar) {
-            Number::Const(v) => Extremes { min: v, max: v, any_nan: v.is_nan() },
-            Number::Column(column) => Extremes {
-                min: column.iter().fold(f64::MAX, |a, b| go_min(a, *b)),
-                max: column.iter().fold(-f64::MAX, |a, b| go_max(a, *b)),
-                any_nan: column.iter().any(|v| v.is_nan()),
-            },
-        }
-    }
 }
 
 fn by_labels(mut series: Vec<RangeSeries>) -> Vec<RangeSeries> {

@@ -198,7 +198,9 @@ impl Call<'_> {
 }
 
 fn dropped(labels: Labels, values: Box<[f64]>) -> Row {
-    Row::of_floats(Key { labels, drop_name: true }, values)
+    let mut key = Key::new(labels);
+    key.drop_name = true;
+    Row::of_floats(key, values)
 }
 
 fn numbers(scalar: &Scalar) -> Number<'_> {

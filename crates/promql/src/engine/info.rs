@@ -70,7 +70,8 @@ pub(crate) fn evaluate(
     for (row, ignored) in rows.iter().zip(ignored) {
         env.ticker.tick(node.grid.count)?;
         if ignored {
-            out.push(Row { key: Key::new(row.key.labels.clone()), ..row.clone() });
+            let key = Key::instead_of(&row.key, row.key.labels.clone(), false);
+            out.push(Row { key, ..row.clone() });
             continue;
         }
         for enriched in enrich(node, row, &infos, &newest)? {
@@ -159,7 +160,7 @@ fn enrich(node: &InfoNode, row: &Row, infos: &[Row], newest: &Newest<'_>) -> Res
                 let series = joined.iter().map(|number| &infos[*number as usize - 1].key.labels);
                 let at = labels_of(node, &row.key.labels, series)?.map(|labels| {
                     let values = vec![ABSENT; row.values.len()].into_boxed_slice();
-                    rows.push(Row::of_floats(Key::new(labels), values));
+                    rows.push(Row::of_floats(Key::instead_of(&row.key, labels, false), values));
                     rows.len() - 1
                 });
                 made.insert(joined.clone(), at);

@@ -231,7 +231,7 @@ fn label_join(arguments: &LabelJoin, key: &mut Key, delayed: bool) {
 fn set_label(key: &mut Key, name: &str, value: &str) {
     let mut builder = LabelsBuilder::from_labels(&key.labels);
     builder.set(name, value);
-    key.labels = builder.build();
+    key.relabel(builder.build());
     if name == METRIC_NAME {
         key.drop_name = false;
     }
@@ -252,6 +252,11 @@ fn offset_of(key: &Key) -> f64 {
         bytes.extend_from_slice(text.as_bytes());
     }
     xxhash_rust::xxh64::xxh64(&bytes, 0) as f64 / u64::MAX as f64
+}
+
+/// Whether `limit_ratio` keeps a row.
+pub(crate) fn is_in_ratio(ratio: f64, key: &Key) -> bool {
+    is_sampled(ratio, offset_of(key))
 }
 
 fn is_sampled(ratio: f64, offset: f64) -> bool {

@@ -6,6 +6,7 @@ use model::{Labels, TimeRange};
 use regexp::Regexp;
 
 use super::column::Grid;
+use super::error::QueryError;
 use super::extended::Extension;
 use super::histogram::HistogramStat;
 use super::info::InfoNode;
@@ -232,6 +233,8 @@ pub(crate) struct Pipeline {
     pub(crate) sink: SinkSpec,
     /// How often its result is used, for the count of samples.
     pub(crate) repeat: u64,
+    /// Which step of the query reads first what each step of the source reads; the same where nothing is said.
+    pub(crate) reads: Option<Arc<[u32]>>,
     /// Whether its samples count as seen (within subqueries those of the subquery's points do).
     pub(crate) counts: bool,
     /// Whether only counts and sums of histograms are looked at.
@@ -266,6 +269,10 @@ pub(crate) enum Node {
     Info(Box<InfoNode>),
     /// `sort` and its kin.
     Sort { input: Box<Node>, by: SortBy, descending: bool },
+    /// `limit_ratio` at a single step, where its order is that of Prometheus' heaps.
+    LimitRatio { input: Box<Node>, ratio: Scalar, groups: Groups },
+    /// An error, where there are so many steps and not none.
+    Fail(Box<QueryError>, usize),
     /// Evaluates the first for its warnings and errors, gives the second.
     Also(Box<Warning>, Box<Node>),
 }

@@ -1,9 +1,13 @@
 //! From an expression to a plan: which series are wanted, what is done to each, and what joins the rest.
 
+mod aggregate;
 mod binary;
 mod call;
 mod info;
 mod scalar;
+mod selector;
+
+use std::sync::Arc;
 
 use model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher, TimeRange, TimestampMs};
 
@@ -12,14 +16,12 @@ use super::duration::QueryTimes;
 use super::error::QueryError;
 use super::extended::Extension;
 use super::invariant::{Invariants, unparen};
-use super::node::{Groups, LeafPlan, MapOp, Node, Pipeline, Root, Scalar, SinkSpec, Source, Step, Warning};
+use super::node::{LeafPlan, MapOp, Node, Pipeline, Root, SinkSpec, Source, Step};
 use super::row::Uniqueness;
-use super::sink::selects_rows;
-use super::window::{WindowEnd, WindowSpec};
+use super::window::WindowSpec;
 use super::{Leaf, QueryParams};
-use crate::ast::{
-    Aggregate, AggregateOp, AtModifier, Edges, Expr, ExprKind, Pos, Subquery, UnaryOp, ValueType, VectorSelector,
-};
+use crate::ast::{Expr, ExprKind, UnaryOp, ValueType};
+use selector::{Instant, samples_of};
 
 /// A planned query.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ enum BuiltKind {
 struct Scope {
     /// At how many steps its result is used.
     repeat: u64,
+    /// Which steps of the query read its samples: a place in the planner's list.
+    reads: usize,
     /// Whether samples of its selectors count as seen.
     counts: bool,
     /// Whether it is an argument of a function that looks at counts and sums of histograms only.
@@ -65,11 +69,15 @@ struct Planner<'a> {
     leaves: Vec<Leaf>,
     leaf_plans: Vec<LeafPlan>,
     pipelines: Vec<Pipeline>,
+    /// Which step of the query reads first what each step of a subquery reads; the first is that of the query itself.
+    reads: Vec<Option<Arc<[u32]>>>,
     /// Within the parameter of an aggregation, which Prometheus 3.14 does not prepare: there `@ start()` and `@ end()` mean
     /// nothing, `@ t` holds at the first step only and moves on with the steps, and positions have their parentheses.
     within_param: bool,
     /// Until when the selector at hand has samples, where its `@` moves on: those after it were not asked for.
     last_sample: Option<i64>,
+    /// Until when Prometheus evaluates the expression at hand: the end asked for, though the last step may lie before it.
+    until: i64,
     /// Leaves that end early, and so are nobody else's.
     cut_leaves: Vec<usize>,
 }
@@ -89,8 +97,10 @@ pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryEr
         leaves: Vec::new(),
         leaf_plans: Vec::new(),
         pipelines: Vec::new(),
+        reads: vec![None],
         within_param: false,
         last_sample: None,
+        until: end,
         cut_leaves: Vec::new(),
     };
     let root = planner.root(unparen(expr), grid, is_instant)?;
@@ -100,7 +110,7 @@ pub(crate) fn plan(expr: &Expr, params: &QueryParams) -> Result<Planned, QueryEr
 
 impl Planner<'_> {
     fn root(&mut self, expr: &Expr, grid: Grid, is_instant: bool) -> Result<Root, QueryError> {
-        let scope = Scope { repeat: 1, counts: true, within_stats: false, needs_buckets: false };
+        let scope = Scope { repeat: 1, reads: 0, counts: true, within_stats: false, needs_buckets: false };
         let not_for_range = |found| Err(QueryError::NotForRangeQuery { found });
         match (expr.value_type(), &expr.kind) {
             (ValueType::String, ExprKind::String(_)) if !is_instant => not_for_range("string"),
@@ -120,14 +130,16 @@ impl Planner<'_> {
                     steps: Vec::new(),
                     sink: SinkSpec::Points(spec, extension),
                     repeat: 1,
+                    reads: None,
                     counts: true,
                     stats_only: false,
                 };
                 Ok(Root::Points(self.register(pipeline)))
             }
             (ValueType::Matrix, ExprKind::Subquery(subquery)) => {
-                let (inner, _) = self.subquery_windows(subquery, grid)?;
-                let built = self.vector(&subquery.expr, inner, Scope { needs_buckets: true, ..scope })?;
+                let (inner, spec) = self.subquery_windows(subquery, grid)?;
+                let (until, scope) = (spec.end.of(grid.last()), Scope { needs_buckets: true, ..scope });
+                let built = self.up_to(until, |planner| planner.vector(&subquery.expr, inner, scope))?;
                 let node = self.close(built);
                 Ok(Root::Subquery { node, grid: inner })
             }
@@ -145,11 +157,16 @@ impl Planner<'_> {
     /// Whether the order of the rows is part of the result.
     fn is_ordered(&self, node: &Node) -> bool {
         match node {
-            Node::Sort { .. } => true,
+            Node::Sort { .. } | Node::LimitRatio { .. } => true,
             Node::Pipeline(at) => matches!(self.pipelines[*at].sink, SinkSpec::TopK { .. }),
             Node::Reduce { spec, .. } => matches!(**spec, SinkSpec::TopK { .. }),
             Node::Map { input, .. } | Node::Also(_, input) => self.is_ordered(input),
-            Node::Deferred { .. } | Node::Vector(..) | Node::Binary(_) | Node::Histogram(_) | Node::Info(_) => false,
+            Node::Deferred { .. }
+            | Node::Vector(..)
+            | Node::Binary(_)
+            | Node::Histogram(_)
+            | Node::Info(_)
+            | Node::Fail(..) => false,
         }
     }
 
@@ -160,12 +177,31 @@ impl Planner<'_> {
             return self.vector_each(expr, grid, scope);
         }
         let once = Scope { repeat: scope.repeat.saturating_mul(grid.count as u64), ..scope };
-        let built = self.vector_each(expr, grid.first(), once)?;
+        let built = self.up_to(grid.start, |planner| planner.vector_each(expr, grid.first(), once))?;
         Ok(self.map(built, MapOp::Repeat(grid.count), grid, Changes::Nothing))
     }
 
+    /// What `plan` plans is evaluated until `until`.
+    fn up_to<T>(&mut self, until: i64, plan: impl FnOnce(&mut Self) -> T) -> T {
+        let outside = std::mem::replace(&mut self.until, until);
+        let planned = plan(self);
+        self.until = outside;
+        planned
+    }
+
+    /// Plans a vector at all steps. What is wrong with it in itself is told when its turn comes, as in Prometheus.
     #[inline(never)]
     fn vector_each(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
+        match self.vector_of(expr, grid, scope) {
+            Err(error) if error.is_told_in_turn() => {
+                let node = Node::Fail(Box::new(error), grid.count);
+                Ok(Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary: true })
+            }
+            planned => planned,
+        }
+    }
+
+    fn vector_of(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
         match &expr.kind {
             ExprKind::Vector(selector) => self.instant((selector, expr.pos), grid, scope, Instant::Value),
             ExprKind::Aggregate(aggregate) => self.aggregate(expr, aggregate, grid, scope),
@@ -184,102 +220,6 @@ impl Planner<'_> {
         }
     }
 
-    /// Where the windows of a selector end, and its matchers.
-    fn selector(&mut self, selector: &VectorSelector) -> Result<(WindowEnd, Vec<Matcher>), QueryError> {
-        let offset = selector.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
-        let end = self.window_end(selector.at, offset);
-        if let (true, Some(AtModifier::Timestamp(at))) = (self.within_param, selector.at) {
-            self.last_sample = Some(at.saturating_sub(offset));
-        }
-        Ok((end, selector.matchers.clone()))
-    }
-
-    fn window_end(&self, at: Option<AtModifier>, offset: i64) -> WindowEnd {
-        match at {
-            None => WindowEnd::Before(offset),
-            Some(AtModifier::Timestamp(at)) if self.within_param => {
-                WindowEnd::Before(self.times.start.saturating_sub(at).saturating_add(offset))
-            }
-            Some(_) if self.within_param => WindowEnd::Before(offset),
-            Some(at) => WindowEnd::At(self.at(at).saturating_sub(offset)),
-        }
-    }
-
-    /// What an annotation of an aggregation or function points to.
-    fn pos_of(&self, expr: &Expr) -> Pos {
-        if self.within_param { expr.pos } else { unparen(expr).pos }
-    }
-
-    fn at(&self, at: AtModifier) -> i64 {
-        match at {
-            AtModifier::Timestamp(t) => t,
-            AtModifier::Start => self.times.start,
-            AtModifier::End => self.times.end,
-        }
-    }
-
-    #[inline(never)]
-    fn instant(
-        &mut self,
-        (selector, pos): (&VectorSelector, Pos),
-        grid: Grid,
-        scope: Scope,
-        what: Instant,
-    ) -> Result<Built, QueryError> {
-        let (end, matchers) = self.selector(selector)?;
-        let lookback = self.params.lookback.0;
-        let smoothed = Extension::new(Edges::Smoothed, lookback).filter(|_| selector.edges == Edges::Smoothed);
-        let (source, extension) = match (what, smoothed) {
-            (Instant::Value, Some(_)) => (Source::Smoothed { end, lookback, pos }, smoothed),
-            (Instant::Value, None) => (Source::Instant { end, lookback }, None),
-            (Instant::Timestamp, _) => (Source::Timestamp { end, lookback }, None),
-            (Instant::Start, _) => (Source::Start { end, lookback }, None),
-        };
-        let changes = match what {
-            Instant::Value => Changes::Nothing,
-            Instant::Timestamp | Instant::Start => Changes::DropsName,
-        };
-        // A smoothed selector is like a range of no width.
-        let width = if extension.is_some() { 0 } else { lookback };
-        let range = samples_of(grid, WindowSpec { range: width, end }, extension);
-        Ok(self.stream(matchers, range, source, grid, scope, changes))
-    }
-
-    /// A pipeline from storage.
-    #[inline(never)]
-    fn stream(
-        &mut self,
-        matchers: Vec<Matcher>,
-        range: TimeRange,
-        source: Source,
-        grid: Grid,
-        scope: Scope,
-        changes: Changes,
-    ) -> Built {
-        let names_vary = !matchers.iter().any(|m| m.name() == METRIC_NAME && m.op() == MatchOp::Equal);
-        let strict = matches!(source, Source::Window(_));
-        let (unique, names_vary) = self.uniqueness(&changes, names_vary, strict);
-        let leaf = self.leaf(matchers, range);
-        let mut pipeline = Pipeline {
-            leaf,
-            source,
-            grid,
-            unique,
-            steps: Vec::new(),
-            sink: SinkSpec::Collect,
-            repeat: scope.repeat,
-            counts: scope.counts,
-            stats_only: scope.within_stats && !scope.needs_buckets,
-        };
-        if pipeline.source.is_ready() {
-            return Built { kind: BuiltKind::Stream(Box::new(pipeline)), grid, names_vary };
-        }
-        pipeline.sink = SinkSpec::Raw;
-        let source = pipeline.source.clone();
-        let node = Node::Deferred { pipeline: self.register(pipeline), source: Box::new(source), grid, unique };
-        Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
-    }
-
     /// What must be watched after an operation, and whether names vary after it.
     fn uniqueness(&self, changes: &Changes, names_vary: bool, strict: bool) -> (Option<Uniqueness>, bool) {
         match changes {
@@ -289,7 +229,7 @@ impl Planner<'_> {
                 let mode = if strict { Uniqueness::Strict } else { Uniqueness::Overlap };
                 (names_vary.then_some(mode), false)
             }
-            Changes::Label { name } => (Some(Uniqueness::Overlap), names_vary || *name == METRIC_NAME),
+            Changes::Label { name } => (Some(Uniqueness::OverlapOfKind), names_vary || *name == METRIC_NAME),
         }
     }
 
@@ -342,10 +282,11 @@ impl Planner<'_> {
     fn map(&mut self, built: Built, op: MapOp, grid: Grid, changes: Changes) -> Built {
         let strict = matches!(op, MapOp::Subquery { .. });
         let (unique, names_vary) = self.uniqueness(&changes, built.names_vary, strict);
+        let is_kept = self.params.keeps_relabelled && unique == Some(Uniqueness::OverlapOfKind);
         let step = Step { op, grid, unique };
         let from = built.grid;
         let kind = match built.kind {
-            BuiltKind::Stream(mut pipeline) if step.op.is_ready() => {
+            BuiltKind::Stream(mut pipeline) if step.op.is_ready() && !is_kept => {
                 pipeline.steps.push(step);
                 BuiltKind::Stream(pipeline)
             }
@@ -379,101 +320,12 @@ impl Planner<'_> {
         Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
     }
 
-    #[inline(never)]
-    fn aggregate(&mut self, expr: &Expr, aggregate: &Aggregate, grid: Grid, scope: Scope) -> Result<Built, QueryError> {
-        let input = unparen(&aggregate.expr);
-        let mut names = aggregate.grouping.labels.clone();
-        names.sort_unstable();
-        names.dedup();
-        let by_name = !aggregate.grouping.without && names.iter().any(|n| n == METRIC_NAME);
-        let groups = Groups { without: aggregate.grouping.without, names };
-        let param = aggregate.param.as_deref().map(unparen);
-        if aggregate.op == AggregateOp::CountValues {
-            let Some(ExprKind::String(label)) = param.map(|p| &p.kind) else {
-                return Err(QueryError::Malformed("count_values without a label"));
-            };
-            if label.text.is_empty() || label.exact.is_some() {
-                let bytes = label.exact.as_deref().unwrap_or(label.text.as_bytes());
-                return Err(QueryError::InvalidLabelName { quoted: crate::quoted(bytes) });
-            }
-            let built = self.vector(input, grid, scope)?;
-            let names_vary = by_name || label.text == METRIC_NAME;
-            return Ok(self.reduce(built, SinkSpec::CountValues { groups, label: label.text.clone() }, names_vary));
-        }
-        let number = match param {
-            Some(param) => {
-                let outside = std::mem::replace(&mut self.within_param, true);
-                let number = self.scalar(param, grid, scope);
-                self.within_param = outside;
-                number?
-            }
-            None => Scalar::Const(0.0),
-        };
-        let param_pos = aggregate.param.as_deref().map_or(input.pos, |param| self.pos_of(param));
-        let built = self.vector(input, grid, scope)?;
-        let names_vary = built.names_vary;
-        let op = aggregate.op;
-        let (built, warning) = if selects_rows(op) {
-            let warning = Warning::Count(number.clone());
-            let spec = SinkSpec::TopK { op, groups, k: number, pos: expr.pos };
-            (self.reduce(built, spec, names_vary), Some(warning))
-        } else if op == AggregateOp::LimitRatio {
-            let warning = Warning::Ratio(number.clone(), param_pos);
-            (self.map(built, MapOp::LimitRatio(number), grid, Changes::Nothing), Some(warning))
-        } else {
-            let warning = (op == AggregateOp::Quantile).then(|| Warning::Quantile(number.clone(), param_pos));
-            let spec = SinkSpec::Aggregate { op, groups, param: number, pos: self.pos_of(&aggregate.expr) };
-            (self.reduce(built, spec, by_name), warning)
-        };
-        Ok(self.with_warning(built, warning))
-    }
-
-    #[inline(never)]
-    fn with_warning(&mut self, built: Built, warning: Option<Warning>) -> Built {
-        // Where there are no steps nothing is said.
-        let Some(warning) = warning.filter(|_| built.grid.count > 0) else { return built };
-        let (grid, names_vary) = (built.grid, built.names_vary);
-        let node = Node::Also(Box::new(warning), Box::new(self.close(built)));
-        Built { kind: BuiltKind::Node(Box::new(node)), grid, names_vary }
-    }
-
     /// Plans a vector that is wanted whole.
     #[inline(never)]
     fn vector_node(&mut self, expr: &Expr, grid: Grid, scope: Scope) -> Result<Box<Node>, QueryError> {
         let built = self.vector(expr, grid, scope)?;
         Ok(Box::new(self.close(built)))
     }
-
-    /// The steps of a subquery, and the windows of the outer steps over them.
-    fn subquery_windows(&self, subquery: &Subquery, outer: Grid) -> Result<(Grid, WindowSpec), QueryError> {
-        let range = self.times.positive(&subquery.range)?;
-        let offset = subquery.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
-        let step = match &subquery.step {
-            Some(step) => self.times.positive(step)?,
-            None => self.params.subquery_step.0,
-        };
-        let step = step.max(1);
-        let end = self.window_end(subquery.at, offset);
-        let before = end.of(outer.start).saturating_sub(range);
-        let mut start = step * (before / step);
-        if start <= before {
-            start = start.saturating_add(step);
-        }
-        let last = end.of(outer.last());
-        let inner = if outer.count == 0 {
-            Grid { start, step, count: 0, is_instant: false }
-        } else {
-            Grid::new(start, last, step)
-        };
-        Ok((inner, WindowSpec { range, end }))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Instant {
-    Value,
-    Timestamp,
-    Start,
 }
 
 /// What an operation does to the labels of rows.
@@ -481,19 +333,6 @@ enum Changes<'a> {
     Nothing,
     DropsName,
     Label { name: &'a str },
-}
-
-/// The samples that windows need at all steps.
-fn samples_of(grid: Grid, spec: WindowSpec, extension: Option<Extension>) -> TimeRange {
-    let WindowSpec { range, end } = extension.map_or(spec, |extension| extension.widen(spec));
-    window_range(grid, end, range)
-}
-
-/// The samples that windows of `width` milliseconds need at all steps.
-fn window_range(grid: Grid, end: WindowEnd, width: i64) -> TimeRange {
-    let first = end.of(grid.start).saturating_sub(width).saturating_add(1);
-    let last = end.of(grid.last()).saturating_add(1);
-    TimeRange::new(TimestampMs(first), TimestampMs(last))
 }
 
 /// The labels of `absent(selector)`: those that the selector pins. Source: Prometheus `createLabelsForAbsentFunction`.

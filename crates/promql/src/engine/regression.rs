@@ -32,14 +32,19 @@ pub(crate) fn line(ts: &[i64], values: &[f64], at: i64, ticker: &mut Ticker) -> 
     Ok((slope, y / n - slope * x / n))
 }
 
-/// `double_exponential_smoothing`.
-pub(crate) fn smooth(values: &[f64], sf: f64, tf: f64, ticker: &mut Ticker) -> Result<f64, QueryError> {
+/// An error where the factors of `double_exponential_smoothing` are none.
+pub(crate) fn check_factors(sf: f64, tf: f64) -> Result<(), QueryError> {
     if sf <= 0.0 || sf >= 1.0 {
         return Err(QueryError::InvalidFactor { name: "smoothing", symbol: "sf", value: sf });
     }
     if tf <= 0.0 || tf >= 1.0 {
         return Err(QueryError::InvalidFactor { name: "trend", symbol: "tf", value: tf });
     }
+    Ok(())
+}
+
+/// `double_exponential_smoothing`; the factors were checked.
+pub(crate) fn smooth(values: &[f64], sf: f64, tf: f64, ticker: &mut Ticker) -> Result<f64, QueryError> {
     let [first, second, ..] = values else { return Ok(ABSENT) };
     let (mut before, mut smoothed, mut trend) = (0.0, *first, second - first);
     let mut is_first = true;

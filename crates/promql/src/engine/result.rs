@@ -7,6 +7,7 @@ use model::{FloatHistogram, Labels, TimestampMs};
 use super::annotations::Annotations;
 use super::column::{Grid, count_present, is_absent};
 use super::limits::QueryStats;
+use super::steps::StepStats;
 
 /// What came of a query.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct QueryResult {
     pub annotations: Annotations,
     /// What it took.
     pub stats: QueryStats,
+    /// The same step by step, where that was asked for.
+    pub steps: Option<StepStats>,
 }
 
 /// The value of a query.

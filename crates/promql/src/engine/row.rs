@@ -22,17 +22,35 @@ pub(crate) fn strip_metadata(labels: &Labels) -> Labels {
 pub(crate) struct Key {
     pub(crate) labels: Labels,
     pub(crate) drop_name: bool,
+    /// What the labels were when the row came from storage, where they have changed since.
+    origin: Option<Labels>,
 }
 
 impl Key {
     pub(crate) fn new(labels: Labels) -> Key {
-        Key { labels, drop_name: false }
+        Key { labels, drop_name: false, origin: None }
+    }
+
+    /// `labels` for a row that stands in the place of `row`.
+    pub(crate) fn instead_of(row: &Key, labels: Labels, drop_name: bool) -> Key {
+        Key { labels, drop_name, origin: Some(row.place().clone()) }
+    }
+
+    /// By what rows are in order as Prometheus has them: the labels by which storage gave them.
+    pub(crate) fn place(&self) -> &Labels {
+        self.origin.as_ref().unwrap_or(&self.labels)
+    }
+
+    /// Gives the row other labels, in the same place.
+    pub(crate) fn relabel(&mut self, labels: Labels) {
+        let before = std::mem::replace(&mut self.labels, labels);
+        self.origin.get_or_insert(before);
     }
 
     /// Does what was noted.
     pub(crate) fn settle(&mut self) {
         if self.drop_name {
-            self.labels = strip_metadata(&self.labels);
+            self.relabel(strip_metadata(&self.labels));
             self.drop_name = false;
         }
     }
@@ -58,6 +76,11 @@ impl Row {
     }
 }
 
+/// Puts rows in the order in which storage gave the series that they come from.
+pub(crate) fn sort_by_place(rows: &mut [Row]) {
+    rows.sort_by(|a, b| a.key.place().cmp(b.key.place()));
+}
+
 /// The text by which labels are recognised; 128 bits, so that chance never makes two label sets one.
 fn identity(labels: &Labels) -> u128 {
     SeriesId::of_packed(labels.as_packed()).0
@@ -70,6 +93,8 @@ pub(crate) enum Uniqueness {
     Strict,
     /// To have values at the same step.
     Overlap,
+    /// To have floats at the same step, or histograms: Prometheus looks at each kind by itself where labels are replaced.
+    OverlapOfKind,
 }
 
 /// The steps that have values, as bits.
@@ -86,6 +111,23 @@ fn steps_of(column: View<'_>) -> Box<[u64]> {
 enum Presence {
     Everywhere,
     Steps(Box<[u64]>),
+    /// Of floats and of histograms.
+    Kinds([Box<[u64]>; 2]),
+}
+
+/// The steps at which there are floats, and those at which there are histograms.
+fn kinds_of(column: View<'_>) -> [Box<[u64]>; 2] {
+    let hists = Hists::default();
+    let floats = steps_of(View { values: column.values, hists: &hists });
+    let mut steps = vec![0; floats.len()].into_boxed_slice();
+    for (i, _) in column.hists.iter() {
+        steps[i / 64] |= 1 << (i % 64);
+    }
+    [floats, steps]
+}
+
+fn meet(a: &[u64], b: &[u64]) -> bool {
+    a.iter().zip(b).any(|(a, b)| a & b != 0)
 }
 
 /// The rows that passed a point of a pipeline, as far as is needed to find two with the same labels.
@@ -101,6 +143,7 @@ impl Seen {
             Uniqueness::Strict => Presence::Everywhere,
             Uniqueness::Overlap if column.values.iter().all(|v| !is_absent(*v)) => Presence::Everywhere,
             Uniqueness::Overlap => Presence::Steps(steps_of(column)),
+            Uniqueness::OverlapOfKind => Presence::Kinds(kinds_of(column)),
         };
         self.note(identity(labels), presence)
     }
@@ -112,8 +155,22 @@ impl Seen {
                 Ok(())
             }
             Some(Presence::Everywhere) => Err(QueryError::DuplicateLabelset),
+            Some(Presence::Kinds([floats, hists])) => {
+                let Presence::Kinds([new_floats, new_hists]) = presence else {
+                    return Err(QueryError::DuplicateLabelset);
+                };
+                if meet(floats, &new_floats) || meet(hists, &new_hists) {
+                    return Err(QueryError::DuplicateLabelset);
+                }
+                if meet(floats, &new_hists) || meet(hists, &new_floats) {
+                    return Err(QueryError::KindsMeet);
+                }
+                floats.iter_mut().zip(&new_floats).for_each(|(a, b)| *a |= b);
+                hists.iter_mut().zip(&new_hists).for_each(|(a, b)| *a |= b);
+                Ok(())
+            }
             Some(Presence::Steps(known)) => match presence {
-                Presence::Everywhere => Err(QueryError::DuplicateLabelset),
+                Presence::Everywhere | Presence::Kinds(_) => Err(QueryError::DuplicateLabelset),
                 Presence::Steps(new) => {
                     for (a, b) in known.iter_mut().zip(&new) {
                         if *a & *b != 0 {
@@ -166,6 +223,42 @@ pub(crate) fn merge_rows(rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
                 }
             }
         }
+    }
+    Ok(out)
+}
+
+/// As [`merge_rows`] where only floats or only histograms may not be at the same step. Where one row has a float and the other a
+/// histogram, Prometheus takes the float, and comes to no histogram of the series from there on.
+pub(crate) fn merge_kinds(rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
+    let mut at: HashMap<u128, usize> = HashMap::with_capacity(rows.len());
+    let mut out: Vec<Row> = Vec::with_capacity(rows.len());
+    // Of each row from which step on its histograms are hidden.
+    let mut hidden: Vec<usize> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let number = *at.entry(identity(&row.key.labels)).or_insert(out.len());
+        let Some(known) = out.get_mut(number) else {
+            out.push(row);
+            hidden.push(usize::MAX);
+            continue;
+        };
+        let n = known.values.len();
+        for (i, b) in row.values.iter().enumerate().filter(|(_, b)| !is_absent(**b)) {
+            if !is_absent(known.values[i]) {
+                return Err(QueryError::DuplicateLabelset);
+            }
+            known.values[i] = *b;
+        }
+        for (i, h) in row.hists.iter() {
+            if known.hists.get(i).is_some() {
+                return Err(QueryError::DuplicateLabelset);
+            }
+            known.hists.set(i, n, std::sync::Arc::clone(h));
+        }
+        let met = known.hists.iter().map(|(i, _)| i).find(|i| !is_absent(known.values[*i]));
+        hidden[number] = hidden[number].min(met.unwrap_or(usize::MAX));
+    }
+    for (row, hidden) in out.iter_mut().zip(hidden).filter(|(_, hidden)| *hidden < usize::MAX) {
+        row.hists.retain(|i| i < hidden);
     }
     Ok(out)
 }

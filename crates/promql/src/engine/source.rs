@@ -12,8 +12,10 @@ use super::limits::Ticker;
 use super::load::Count;
 use super::map::Work;
 use super::node::{Source, WindowCall};
+use super::regression;
 use super::row::Key;
 use super::starts::{self, Starts};
+use super::steps::{Counted, weight_of};
 use super::window::{self, Call, HistSamples, Histograms, Number, Samples, Scratch, WindowEnd, Windows};
 
 /// What the operations of one thread share.
@@ -21,6 +23,8 @@ pub(crate) struct Env<'a> {
     pub(crate) delayed: bool,
     pub(crate) type_and_unit_labels: bool,
     pub(crate) start_timestamps: bool,
+    /// Whether it is to be noted what is looked at at each step.
+    pub(crate) counts_steps: bool,
     pub(crate) annotations: &'a mut Annotations,
     pub(crate) ticker: &'a mut Ticker,
     pub(crate) buffers: &'a mut Buffers,
@@ -32,6 +36,8 @@ pub(crate) struct Buffers {
     windows: Windows,
     hist_windows: Windows,
     scratch: Scratch,
+    /// What was looked at last, step by step, where that is noted.
+    pub(crate) counted: Counted,
     pub(crate) ts: Vec<i64>,
     pub(crate) values: Vec<f64>,
 }
@@ -49,6 +55,27 @@ pub(crate) struct Looked {
 
 /// Fills the column of `work` from the samples of a series; false where nothing came of them.
 pub(crate) fn run(
+    source: &Source,
+    decoded: (&Decoded, bool),
+    grid: Grid,
+    work: &mut Work,
+    env: &mut Env<'_>,
+) -> Result<(bool, Looked), QueryError> {
+    let ran = run_uncounted(source, decoded, grid, work, env)?;
+    if env.counts_steps {
+        match source {
+            Source::Window(_) => {}
+            Source::Smoothed { .. } => env.buffers.counted.clear(grid.count),
+            Source::Instant { .. } => env.buffers.counted.values(work.view(), true),
+            Source::Timestamp { .. } | Source::Start { .. } | Source::Info { .. } => {
+                env.buffers.counted.values(work.view(), false);
+            }
+        }
+    }
+    Ok(ran)
+}
+
+fn run_uncounted(
     source: &Source,
     (decoded, stats_only): (&Decoded, bool),
     grid: Grid,
@@ -160,7 +187,7 @@ fn mixed_instant(
         if newest <= t.saturating_sub(lookback) || has_ended {
             continue;
         }
-        seen += if is_hist { weight(&hists.hists[at]) as u64 } else { 1 };
+        seen += if is_hist && !is_timestamp { weight(&hists.hists[at]) as u64 } else { 1 };
         if is_timestamp {
             work.column[i] = secs(newest);
         } else if is_hist {
@@ -244,12 +271,15 @@ pub(crate) fn windows(
 ) -> Result<(bool, Looked), QueryError> {
     let samples = input.floats;
     out.hists.clear();
+    if env.counts_steps {
+        env.buffers.counted.clear(grid.count);
+    }
     if samples.ts.is_empty() && input.hists.ts.is_empty() {
         return Ok((false, Looked::default()));
     }
     let Out { column, hists } = out;
     column.resize(grid.count, ABSENT);
-    let Buffers { windows, hist_windows, scratch, .. } = &mut *env.buffers;
+    let Buffers { windows, hist_windows, scratch, counted, .. } = &mut *env.buffers;
     let wide = call.extension.map_or(call.spec, |extension| extension.widen(call.spec));
     windows.find(samples.ts, grid, wide);
     let mut totals = windows.totals(grid, wide);
@@ -257,12 +287,25 @@ pub(crate) fn windows(
         hist_windows.find(input.hists.ts, grid, wide);
         totals = totals.and(hist_windows.weights(input.hists.hists, grid, wide));
     }
+    if env.counts_steps {
+        counted.windows(windows, wide.end, |lo, hi| (hi - lo) as u64);
+        if !input.hists.ts.is_empty() {
+            counted.windows(hist_windows, wide.end, weight_of(input.hists.hists));
+        }
+    }
     if totals.seen == 0 {
         return Ok((false, Looked::default()));
     }
     let numbers = [&call.numbers[0], &call.numbers[1]].map(|n| n.known().unwrap_or(Number::Const(0.0)));
     let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
     env.ticker.tick(grid.count + samples.ts.len())?;
+    if call.function == window::WindowFn::DoubleExponentialSmoothing {
+        let holds = |windows: &Windows, i: usize| windows.lo.get(i) < windows.hi.get(i);
+        let has_hists = !input.hists.ts.is_empty();
+        for i in (0..grid.count).filter(|i| holds(windows, *i) || has_hists && holds(hist_windows, *i)) {
+            regression::check_factors(numbers[0].at(i), numbers[1].at(i))?;
+        }
+    }
     let mut overlaps = 0;
     match (call.extension, starts) {
         (Some(extension), _) => extended::run(call.function, &arguments, extension, starts, column, env.ticker)?,

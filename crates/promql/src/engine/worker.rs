@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::Labels;
 use storage::Series;
 
 use super::PlanState;
@@ -12,10 +13,30 @@ use super::error::QueryError;
 use super::limits::{Budget, QueryStats, Ticker};
 use super::load::{self, Count};
 use super::map::{self, Work};
-use super::node::{Pipeline, SinkSpec, Source};
+use super::node::{MapOp, Pipeline, SinkSpec, Source};
 use super::row::{Key, Seen};
 use super::sink::{Sink, State};
 use super::source::{self, Buffers, Env, Input};
+use super::steps::{Counted, StepStats, read_of};
+
+/// What is wrong with the samples of a pipeline, and where Prometheus would find it.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// How many operations were done before.
+    stage: usize,
+    /// The series; none where it was found when all series had passed.
+    labels: Option<Labels>,
+    pub(crate) error: QueryError,
+}
+
+impl Fault {
+    /// Whether it is found before `other`.
+    fn is_before(&self, other: &Fault) -> bool {
+        let of_series = |fault: &Fault| fault.labels.is_none();
+        let place = |fault: &Fault| (fault.stage, of_series(fault));
+        (place(self), &self.labels) < (place(other), &other.labels)
+    }
+}
 
 /// What one thread knows of a pipeline.
 #[derive(Debug)]
@@ -29,6 +50,8 @@ pub(crate) struct PipelineState {
     pub(crate) source_count: Count,
     /// The same for each step.
     pub(crate) step_counts: Vec<Count>,
+    /// What is wrong, and would be found first.
+    pub(crate) fault: Option<Fault>,
 }
 
 impl PipelineState {
@@ -37,14 +60,41 @@ impl PipelineState {
         step_seen.resize_with(pipeline.steps.len(), Seen::default);
         let sink = Sink::new(&pipeline.sink, pipeline.out_grid(), delayed);
         let step_counts = vec![Count::default(); pipeline.steps.len()];
-        PipelineState { sink, source_seen: Seen::default(), step_seen, source_count: Count::default(), step_counts }
+        PipelineState {
+            sink,
+            source_seen: Seen::default(),
+            step_seen,
+            source_count: Count::default(),
+            step_counts,
+            fault: None,
+        }
+    }
+
+    /// Keeps what is wrong with samples for when the tree comes to the pipeline; other errors end the query.
+    fn note(&mut self, stage: usize, labels: &Labels, error: QueryError) -> Result<(), QueryError> {
+        if !error.is_of_samples() {
+            return Err(error);
+        }
+        let labels = (!matches!(error, QueryError::DuplicateLabelset)).then(|| labels.clone());
+        self.note_fault(Fault { stage, labels, error });
+        Ok(())
+    }
+
+    fn note_fault(&mut self, fault: Fault) {
+        if self.fault.as_ref().is_none_or(|known| fault.is_before(known)) {
+            self.fault = Some(fault);
+        }
     }
 
     /// Adds what another thread knows.
     pub(crate) fn merge(&mut self, other: PipelineState, budget: &Budget) -> Result<(), QueryError> {
-        self.source_seen.merge(other.source_seen)?;
-        for (mine, theirs) in self.step_seen.iter_mut().zip(other.step_seen) {
-            mine.merge(theirs)?;
+        let mut merged = vec![self.source_seen.merge(other.source_seen)];
+        merged.extend(self.step_seen.iter_mut().zip(other.step_seen).map(|(mine, theirs)| mine.merge(theirs)));
+        for (stage, merged) in merged.into_iter().enumerate() {
+            merged.or_else(|error| self.note(stage, &Labels::empty(), error))?;
+        }
+        if let Some(fault) = other.fault {
+            self.note_fault(fault);
         }
         self.source_count.add(other.source_count);
         for (mine, theirs) in self.step_counts.iter_mut().zip(other.step_counts) {
@@ -66,6 +116,7 @@ pub struct LeafWorker {
     annotations: Annotations,
     ticker: Ticker,
     stats: QueryStats,
+    steps: Option<StepStats>,
 }
 
 /// What a worker leaves behind.
@@ -74,6 +125,7 @@ pub(crate) struct Leavings {
     pub(crate) states: Vec<PipelineState>,
     pub(crate) annotations: Annotations,
     pub(crate) stats: QueryStats,
+    pub(crate) steps: Option<StepStats>,
 }
 
 impl LeafWorker {
@@ -82,7 +134,8 @@ impl LeafWorker {
         let pipelines = &plan.planned.leaf_plans[leaf].pipelines;
         let states = pipelines.iter().map(|at| PipelineState::new(&plan.planned.pipelines[*at], delayed)).collect();
         let ticker = Ticker::new(&plan.params.interrupt);
-        let work = Work::new(Key::new(model::Labels::empty()));
+        let work = Work::new(Key::new(Labels::empty()));
+        let steps = plan.step_stats();
         LeafWorker {
             plan,
             leaf,
@@ -93,6 +146,7 @@ impl LeafWorker {
             annotations: Annotations::default(),
             ticker,
             stats: QueryStats::default(),
+            steps,
         }
     }
 
@@ -124,6 +178,7 @@ impl LeafWorker {
             delayed: plan.params.options.delayed_name_removal,
             type_and_unit_labels: plan.params.options.type_and_unit_labels,
             start_timestamps: plan.params.options.start_timestamps,
+            counts_steps: self.steps.is_some(),
             annotations: &mut self.annotations,
             ticker: &mut self.ticker,
             buffers: &mut self.buffers,
@@ -137,9 +192,19 @@ impl LeafWorker {
                 }
                 State::Points { .. } => {
                     let input = Input { floats: self.decoded.without_markers(), hists: self.decoded.hists(false) };
-                    let n = state.sink.add_points(&series.labels, input, pipeline.grid, &plan.budget)? as u64;
+                    let n = match state.sink.add_points(&series.labels, input, pipeline.grid, &plan.budget) {
+                        Ok(n) => n as u64,
+                        Err(error) => {
+                            state.note(0, &series.labels, error)?;
+                            continue;
+                        }
+                    };
                     self.stats.total_queryable_samples += n;
                     self.stats.samples_read += n;
+                    if let Some(steps) = &mut self.steps {
+                        steps.see(&[n], 1);
+                        steps.read(&[n], None);
+                    }
                     state.source_count.add(Count { points: n, last: 0, window: 0 });
                     continue;
                 }
@@ -149,13 +214,28 @@ impl LeafWorker {
             let (source, grid, unique) = (&pipeline.source, pipeline.grid, pipeline.unique);
             let run = Run { source, grid, unique, stats_only: pipeline.stats_only };
             let budget = &plan.budget;
-            let (any, looked) = run.source(&self.decoded, &mut self.work, &mut state.source_seen, &mut env, budget)?;
-            if pipeline.counts {
-                self.stats.total_queryable_samples += looked.seen * pipeline.repeat;
-            }
-            self.stats.samples_read += looked.read;
+            env.counts_steps = self.steps.is_some() || pipeline.reads.is_some();
+            let run = run.source(&self.decoded, &mut self.work, &mut state.source_seen, &mut env, budget);
+            let (any, looked) = match run {
+                Ok(ran) => ran,
+                Err(error) => {
+                    state.note(0, &series.labels, error)?;
+                    continue;
+                }
+            };
+            count_source(pipeline, looked, &env.buffers.counted, (&mut self.stats, &mut self.steps));
             state.source_count.add(looked.out);
-            if any && run_steps(pipeline, looked.out, state, &mut self.work, &mut env, budget, &mut self.stats)? {
+            if any
+                && run_steps(
+                    pipeline,
+                    looked.out,
+                    state,
+                    &mut self.work,
+                    &mut env,
+                    budget,
+                    (&mut self.stats, &mut self.steps),
+                )?
+            {
                 state.sink.add(&self.work.key, self.work.view(), env.delayed, budget)?;
             }
         }
@@ -163,7 +243,13 @@ impl LeafWorker {
     }
 
     pub(crate) fn into_leavings(self) -> Leavings {
-        Leavings { leaf: self.leaf, states: self.states, annotations: self.annotations, stats: self.stats }
+        Leavings {
+            leaf: self.leaf,
+            states: self.states,
+            annotations: self.annotations,
+            stats: self.stats,
+            steps: self.steps,
+        }
     }
 }
 
@@ -198,6 +284,23 @@ impl Run<'_> {
     }
 }
 
+/// Counts what a source looked at.
+pub(crate) fn count_source(
+    pipeline: &Pipeline,
+    looked: source::Looked,
+    counted: &Counted,
+    (stats, steps): (&mut QueryStats, &mut Option<StepStats>),
+) {
+    let repeat = if pipeline.counts { pipeline.repeat } else { 0 };
+    stats.total_queryable_samples += looked.seen * repeat;
+    let reads = pipeline.reads.as_deref();
+    stats.samples_read += reads.map_or(looked.read, |readers| read_of(&counted.read, readers));
+    if let Some(steps) = steps {
+        steps.see(&counted.seen, repeat);
+        steps.read(&counted.read, reads);
+    }
+}
+
 /// Applies the steps of a pipeline to the row at hand; false where nothing is left of it.
 fn run_steps(
     pipeline: &Pipeline,
@@ -206,14 +309,23 @@ fn run_steps(
     work: &mut Work,
     env: &mut Env<'_>,
     budget: &Budget,
-    stats: &mut QueryStats,
+    (stats, step_stats): (&mut QueryStats, &mut Option<StepStats>),
 ) -> Result<bool, QueryError> {
     let (mut from, mut count) = (pipeline.grid, Count { window: 0, ..source_count });
     for (at, step) in pipeline.steps.iter().enumerate() {
         budget.glance_columns(step.grid.count)?;
         let had_hists = !work.hists.is_empty();
-        let (left, looked) = map::apply(&step.op, from, step.grid, work, env)?;
+        let (left, looked) = match map::apply(&step.op, from, step.grid, work, env) {
+            Ok(applied) => applied,
+            Err(error) => {
+                let labels = work.key.place().clone();
+                return state.note(at + 1, &labels, error).map(|()| false);
+            }
+        };
         stats.total_queryable_samples += looked.seen;
+        if let (Some(steps), MapOp::Subquery { repeat, .. }) = (&mut *step_stats, &step.op) {
+            steps.see(&env.buffers.counted.seen, *repeat);
+        }
         if !left {
             return Ok(false);
         }
@@ -225,7 +337,9 @@ fn run_steps(
             if !env.delayed {
                 work.key.settle();
             }
-            state.step_seen[at].insert(&work.key.labels, work.view(), mode)?;
+            if let Err(error) = state.step_seen[at].insert(&work.key.labels, work.view(), mode) {
+                return state.note(at + 1, &Labels::empty(), error).map(|()| false);
+            }
         }
         from = step.grid;
     }

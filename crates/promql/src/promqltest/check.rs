@@ -113,7 +113,7 @@ fn check_instant(eval: &Eval, expr: &Expr, at: TimestampMs, store: &Store) -> Ch
 /// Evaluates over the store, with two workers per leaf.
 fn query(expr: &Expr, mut params: QueryParams, store: &Store) -> Result<Result<QueryResult, QueryError>, Problem> {
     params.limits = Limits { samples_max: 10_000, ..Limits::default() };
-    params.options = Options { delayed_name_removal: true, type_and_unit_labels: false, start_timestamps: true };
+    params.options = Options { delayed_name_removal: true, start_timestamps: true, ..Options::default() };
     let result = query_of(expr, params, store)?;
     match result {
         Err(QueryError::Unsupported(feature)) => Err(Problem::Needs(feature)),

@@ -37,7 +37,7 @@ fn own(api: &Api) -> [(&'static str, &'static str, bool); 31] {
         ("promql", "offset", true),
         ("promql", "on", true),
         ("promql", "per_query_lookback_delta", true),
-        ("promql", "per_step_stats", false),
+        ("promql", "per_step_stats", engine.per_step_stats),
         ("promql", "smoothed", false),
         ("promql", "subqueries", true),
         ("promql", "type_and_unit_labels", engine.type_and_unit_labels),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{DurationMs, Matcher, TenantId, TimestampMs};
 use promql::ast::{Expr, ExprKind};
-use promql::engine::{QueryParams, QueryStats, Severity, Value};
+use promql::engine::{QueryParams, QueryStats, Severity, StepStats, Value};
 use promql::numbers::ApiTime;
 use promql::tree_json;
 
@@ -74,9 +74,11 @@ async fn evaluate(api: &Api, form: &Form, query: QueryParams, limit: Option<usiz
         subquery_step: (api.options.subquery_step)(),
         limits: api.options.query_limits,
         options: api.options.engine,
+        counts_steps: api.options.engine.per_step_stats && form.get("stats") == b"all",
         text: String::from_utf8_lossy(form.get("query")).into(),
         ..query
     };
+    let times = (params.start.0, params.step.0);
     let expr = parse_query(api, form)?;
     let Evaluated { mut result, timings, missing } =
         api.evaluator.evaluate(&TenantId::anonymous(), &expr, params, timeout).await?;
@@ -95,7 +97,7 @@ async fn evaluate(api: &Api, form: &Form, query: QueryParams, limit: Option<usiz
 
     let mut tail = Vec::new();
     if !wanted.is_empty() {
-        put_stats(&mut tail, &timings, &result.stats);
+        put_stats(&mut tail, &timings, &result.stats, result.steps.as_ref().map(|steps| (steps, times)));
     }
     tail.push(b'}');
     put_envelope_end(&mut tail, &warnings, &infos);
@@ -131,7 +133,8 @@ fn stats_warning(wanted: &str) -> Option<String> {
     })
 }
 
-fn put_stats(out: &mut Vec<u8>, timings: &Timings, stats: &QueryStats) {
+/// `steps` comes with the first instant and the distance of instants in milliseconds.
+fn put_stats(out: &mut Vec<u8>, timings: &Timings, stats: &QueryStats, steps: Option<(&StepStats, (i64, i64))>) {
     let Timings { queue, preparation, evaluation } = *timings;
     let times = [
         ("evalTotalTime", preparation + evaluation),
@@ -142,11 +145,6 @@ fn put_stats(out: &mut Vec<u8>, timings: &Timings, stats: &QueryStats) {
         ("execQueueTime", queue),
         ("execTotalTime", queue + preparation + evaluation),
     ];
-    let samples = [
-        ("totalQueryableSamples", stats.total_queryable_samples),
-        ("samplesRead", stats.samples_read),
-        ("peakSamples", stats.peak_samples),
-    ];
     out.extend_from_slice(b",\"stats\":{\"timings\":");
     put_list(out, b"{}", times, |out, (name, time)| {
         put_text(out, name);
@@ -154,12 +152,40 @@ fn put_stats(out: &mut Vec<u8>, timings: &Timings, stats: &QueryStats) {
         put_number(out, time.as_secs_f64());
     });
     out.extend_from_slice(b",\"samples\":");
-    put_list(out, b"{}", samples, |out, (name, count)| {
-        put_text(out, name);
-        out.push(b':');
-        put_uint(out, count);
+    out.push(b'{');
+    if let Some((steps, times)) = steps {
+        put_step_counts(out, "totalQueryableSamplesPerStep", &steps.total, times);
+    }
+    put_count(out, "totalQueryableSamples", stats.total_queryable_samples);
+    out.push(b',');
+    if let Some((steps, times)) = steps {
+        put_step_counts(out, "samplesReadPerStep", &steps.read, times);
+    }
+    put_count(out, "samplesRead", stats.samples_read);
+    out.push(b',');
+    put_count(out, "peakSamples", stats.peak_samples);
+    out.extend_from_slice(b"}}");
+}
+
+fn put_count(out: &mut Vec<u8>, name: &str, count: u64) {
+    put_text(out, name);
+    out.push(b':');
+    put_uint(out, count);
+}
+
+/// Counts with their times, and a comma.
+#[expect(clippy::cast_precision_loss, reason = "2^53 ms are 285,000 years")]
+fn put_step_counts(out: &mut Vec<u8>, name: &str, counts: &[u64], (start, step): (i64, i64)) {
+    put_text(out, name);
+    out.push(b':');
+    put_list(out, b"[]", (0i64..).zip(counts), |out, (i, count)| {
+        out.push(b'[');
+        put_number(out, start.saturating_add(step.saturating_mul(i)) as f64 / 1000.0);
+        out.push(b',');
+        put_uint(out, *count);
+        out.push(b']');
     });
-    out.push(b'}');
+    out.push(b',');
 }
 
 /// `format_query`

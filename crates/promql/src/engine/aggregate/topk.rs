@@ -14,7 +14,7 @@ use crate::engine::error::QueryError;
 use crate::engine::hists::{Hists, NO_HISTS, View};
 use crate::engine::limits::Tally;
 use crate::engine::node::{Groups, Scalar};
-use crate::engine::row::{Key, Row};
+use crate::engine::row::{Key, Row, sort_by_place};
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -197,7 +197,7 @@ impl TopK {
     /// Runs each step through Prometheus' heap, in order of labels.
     fn finish_kept(mut self, mut kept: Vec<Row>) -> Vec<Row> {
         if !self.in_order {
-            kept.sort_by(|a, b| a.key.labels.cmp(&b.key.labels));
+            sort_by_place(&mut kept);
         }
         let groups: Vec<usize> = kept.iter().map(|row| self.grouper.find(&row.key)).collect();
         let group_count = groups.iter().max().map_or(0, |max| max + 1);
@@ -324,6 +324,18 @@ fn go_offer(op: AggregateOp, heap: &mut Vec<Entry>, k: usize, entry: Entry) {
         heap[0] = entry;
         sift_down(heap, less);
     }
+}
+
+/// The rows of a single step in the order in which Prometheus' heap has them, when one after the other was pushed.
+pub(crate) fn heap_order(rows: Vec<Row>) -> Vec<Row> {
+    let mut heap: Vec<Entry> = Vec::with_capacity(rows.len());
+    for (at, row) in (0u32..).zip(&rows) {
+        let is_histogram = !row.hists.is_empty();
+        let value = if is_histogram { 0.0 } else { row.values[0] };
+        go_offer(AggregateOp::Limitk, &mut heap, rows.len(), Entry { value, is_histogram, row: at });
+    }
+    let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+    heap.iter().filter_map(|entry| rows[entry.row as usize].take()).collect()
 }
 
 fn sift_up(heap: &mut [Entry], mut at: usize, worse: impl Fn(&Entry, &Entry) -> bool) {

@@ -164,9 +164,13 @@ impl Naive<'_> {
                     argument = inner;
                 }
                 if let ExprKind::Vector(selector) = &argument.kind {
-                    let at = self.moved(selector.at, selector.offset.as_ref(), t);
+                    let moved = self.moved(selector.at, selector.offset.as_ref(), t);
+                    // With `@` the offset says which samples are read, and not where is looked.
+                    let at = if selector.at.is_some() { self.moved(selector.at, None, t) } else { moved };
+                    let was_read = |t: &i64| *t > moved - self.lookback && *t <= moved;
                     let found = self.matching(&selector.matchers).filter_map(|(labels, samples)| {
-                        Some(Element { labels: labels.clone(), v: secs(self.newest(samples, at)?.0) })
+                        let read: Vec<(i64, f64)> = samples.iter().copied().filter(|(t, _)| was_read(t)).collect();
+                        Some(Element { labels: labels.clone(), v: secs(self.newest(&read, at)?.0) })
                     });
                     return unnamed(found.collect(), Some);
                 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use regexp::Regexp;
 
-use super::{Built, BuiltKind, Changes, Instant, Planner, Scope, absent_labels, samples_of};
+use super::selector::{Instant, samples_of};
+use super::{Built, BuiltKind, Changes, Planner, Scope, absent_labels};
 use crate::ast::{Call, Expr, ExprKind, Pos};
 use crate::engine::column::Grid;
 use crate::engine::error::QueryError;
@@ -175,16 +176,13 @@ impl Planner<'_> {
             }
             ExprKind::Subquery(subquery) => {
                 let (from, spec) = self.subquery_windows(subquery, grid)?;
-                let mut inner =
-                    self.vector(&subquery.expr, from, Scope { counts: false, needs_buckets: true, ..scope })?;
+                let offset = subquery.offset.as_ref().map_or(Ok(0), |offset| self.times.any(offset))?;
+                let reads = self.read_by(from, grid, (offset, spec.range), scope.reads);
+                let within = Scope { reads, counts: false, needs_buckets: true, ..scope };
+                let until = spec.end.of(grid.last());
+                let mut inner = self.up_to(until, |planner| planner.vector(&subquery.expr, from, within))?;
                 if self.invariants.is_lost(range) {
                     inner = self.map(inner, MapOp::Nothing, from, Changes::Nothing);
-                }
-                if function == WindowFn::DoubleExponentialSmoothing {
-                    // What is wrong with the subquery is told before what is wrong with the factors.
-                    let (grid, names_vary) = (inner.grid, inner.names_vary);
-                    let whole = Box::new(self.close(inner));
-                    inner = Built { kind: BuiltKind::Node(whole), grid, names_vary };
                 }
                 let repeat = if scope.counts { scope.repeat } else { 0 };
                 let op = MapOp::Subquery {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use model::{METRIC_NAME, MatchOp, Matcher, TimeRange, TimestampMs};
 
-use super::{Built, BuiltKind, Planner, Scope, window_range};
+use super::selector::window_range;
+use super::{Built, BuiltKind, Planner, Scope};
 use crate::ast::{AtModifier, Call, DurationExpr, Expr, ExprKind};
 use crate::engine::column::Grid;
 use crate::engine::error::QueryError;
@@ -46,6 +47,7 @@ impl Planner<'_> {
             steps: Vec::new(),
             sink: SinkSpec::Collect,
             repeat: scope.repeat,
+            reads: self.reads[scope.reads].clone(),
             counts: scope.counts,
             stats_only: false,
         });
@@ -56,7 +58,7 @@ impl Planner<'_> {
     /// From when samples of info series count: as Prometheus 3.14 has it, the first selector within `vector` moves that by its
     /// `@` and offset, though the samples are taken at the time of each step.
     fn info_range(&self, vector: &Expr, grid: Grid) -> Result<TimeRange, QueryError> {
-        let (mut start, mut end, mut offset) = (grid.start, grid.last(), 0);
+        let (mut start, mut end, mut offset) = (grid.start, self.until, 0);
         if let Some((at, by)) = self.first_modifiers(vector) {
             if let Some(at) = at {
                 (start, end) = (self.at(at), self.at(at));

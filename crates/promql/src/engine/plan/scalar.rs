@@ -18,7 +18,7 @@ impl Planner<'_> {
             return self.scalar_each(expr, grid, scope);
         }
         let once = Scope { repeat: scope.repeat.saturating_mul(grid.count as u64), ..scope };
-        Ok(match self.scalar_each(expr, grid.first(), once)? {
+        Ok(match self.up_to(grid.start, |planner| planner.scalar_each(expr, grid.first(), once))? {
             Scalar::Const(v) => Scalar::Const(v),
             Scalar::Column(column) => Scalar::Const(column[0]),
             late @ Scalar::Late(_) => Scalar::Late(Arc::new(ScalarNode::Repeat(late))),
