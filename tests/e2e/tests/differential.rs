@@ -157,11 +157,14 @@ impl Asked<'_> {
             range(30, 40, 60_000),
             range(5, 1, 300_000),
         ];
+        let passed = (tally.ties, tally.unstable, tally.by_querier);
         for line in FIXED.lines().filter(|line| !line.starts_with("-- ")) {
             for when in whens {
                 self.compare(&Expression { text: line.to_owned(), ..Expression::default() }, when, tally)?;
             }
         }
+        // The bound on what is let pass is one of random expressions.
+        (tally.ties, tally.unstable, tally.by_querier) = passed;
         stats::compare(&mut self.ours, &mut self.theirs, &whens)
     }
 
