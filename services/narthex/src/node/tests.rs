@@ -174,8 +174,9 @@ async fn a_node_joins_shows_its_pages_serves_the_map_on_and_leaves() {
         assert_eq!(page_is(&http, "/-/healthy", 200).await, "Narthex distributor is healthy.\n");
         assert_eq!(page_is(&http, "/role", 200).await, "the role's own");
         page_is(&http, "/nothing", 404).await;
-        let metrics = page_is(&http, "/metrics", 200).await;
-        assert!(metrics.contains("narthex_cluster_joined 1\n"), "{metrics}");
+        // A front door does its job before the control plane has heard of it.
+        cluster.has("n", NodeState::Up).await;
+        let metrics = page_says(&http, "/metrics", "narthex_cluster_joined 1\n").await;
         assert!(metrics.contains("narthex_cluster_shortcomings 2\n"), "{metrics}");
         // The map that it holds has it, soon.
         let (own, peers) = (NodeId::new("f").unwrap(), [grpc]);
@@ -246,6 +247,7 @@ async fn what_the_cluster_refuses_for_good_ends_with_the_reason() {
     let strange = NodeFlags { cluster_name: "another".into(), ..cluster.flags("s") };
     let refusals = async {
         page_is(&living_http, "/-/ready", 200).await;
+        cluster.has("n", NodeState::Up).await;
         let (mut stops, mut runs) = (Vec::new(), Vec::new());
         for (kind, flags) in [(INGESTER, moved), (DISTRIBUTOR, cluster.flags("n")), (DISTRIBUTOR, strange)] {
             let (stop, told) = oneshot::channel();
