@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 TARGET := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/narthex-target
 
-.PHONY: run setup check test just-test chaos fmt fuzz sim bench bench-check test-compose
+.PHONY: run setup check test just-test chaos fmt fuzz sim bench bench-check bench-check-cluster test-compose
 
 # Installs what the build needs, builds, and starts everything in one process with data in ./data.
 run: setup
@@ -67,11 +67,17 @@ bench: setup
 	cargo build --release --quiet -p narthex -p benches
 	$(TARGET)/release/bench --scale full
 
-# Three runs of a smaller size; fails where the median is below an aim. Takes hours.
+# Three runs of a smaller size; fails where the median is below an aim. About an hour.
+PHASES := write1,query,restart,write10,scrape,blocks,window
 bench-check: setup
 	tools/peers.sh prometheus victoria-metrics >/dev/null
 	cargo build --release --quiet -p narthex -p benches
-	$(TARGET)/release/bench --scale medium --runs 3 --check
+	$(TARGET)/release/bench --scale medium --runs 3 --check --phases $(PHASES)
+
+# The same of a cluster of processes beside one process. Not all of its aims are met: benches/README.md.
+bench-check-cluster:
+	$(MAKE) bench-check PHASES=cluster,cluster500,cluster12
+
 
 # The cluster of deploy/compose under docker-compose, with containers killed; as root. deploy/compose/README.md says more.
 test-compose: setup
