@@ -41,7 +41,8 @@ pub(super) fn quantile(q: f64, values: &[f64]) -> f64 {
 pub(super) fn aggregated(op: AggregateOp, param: f64, values: &[f64]) -> f64 {
     let numbers = || values.iter().copied().filter(|v| !v.is_nan());
     match op {
-        AggregateOp::Sum => values.iter().sum(),
+        // Prometheus begins with a zero that is positive, so that a sum of negative zeros is none.
+        AggregateOp::Sum => values.iter().sum::<f64>() + 0.0,
         AggregateOp::Avg => mean(values),
         AggregateOp::Count => values.len() as f64,
         AggregateOp::Group => 1.0,

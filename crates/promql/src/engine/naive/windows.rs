@@ -128,7 +128,7 @@ impl Window {
                     _ => (last.1 - before.1) / secs(last.0 - before.0),
                 }
             }
-            "sum_over_time" => values.iter().sum(),
+            "sum_over_time" => values.iter().sum::<f64>() + 0.0,
             "avg_over_time" => mean(&values),
             "count_over_time" => n as f64,
             "present_over_time" => 1.0,
