@@ -31,12 +31,6 @@ pub struct Admission {
 pub trait SampleSource {
     /// Gives everything to `sink`. On an error, which says what is wrong with the source, nothing is sent.
     fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String>;
-
-    /// The [`Writer::epoch`](crate::Writer::epoch) before a write that succeeded and held all series that are given by
-    /// [`SampleSink::remembered_series`]. While it is the same, none of them is looked up.
-    fn defined_at(&self) -> Option<u64> {
-        None
-    }
 }
 
 /// The batch of a group that is being built.
@@ -91,6 +85,8 @@ pub struct SampleSink<'a> {
     routing: &'a Routing,
     admission: Admission,
     pass: Pass,
+    /// The writer's, when the walk began.
+    epoch: u64,
     /// Whether remembered series are known without looking.
     remembered_are_known: bool,
     name: &'a mut dyn FnMut(GroupId) -> BatchHeader,
@@ -128,7 +124,7 @@ impl<'a> SampleSink<'a> {
         tenant: &'a TenantId,
         routing: &'a Routing,
         admission: Admission,
-        (pass, remembered_are_known): (Pass, bool),
+        (pass, epoch): (Pass, u64),
         name: &'a mut dyn FnMut(GroupId) -> BatchHeader,
         mut workbench: Workbench,
     ) -> SampleSink<'a> {
@@ -140,7 +136,8 @@ impl<'a> SampleSink<'a> {
             routing,
             admission,
             pass,
-            remembered_are_known,
+            epoch,
+            remembered_are_known: false,
             name,
             open,
             met,
@@ -151,6 +148,23 @@ impl<'a> SampleSink<'a> {
             scratch,
             defined_now: None,
         }
+    }
+
+    /// Says of what follows that it lies in one batch of its group where one can hold it: its samples become visible at
+    /// once. `bytes_max` is about what it adds to a batch at most.
+    pub fn begin_unit(&mut self, bytes_max: usize) {
+        self.defined_now = None;
+        for slot in 0..self.open.len() {
+            if self.open[slot].builder.byte_len_max() + bytes_max > BATCH_BYTES_AIM {
+                self.close(slot);
+            }
+        }
+    }
+
+    /// Says of the remembered series that follow at which [`Writer::epoch`](crate::Writer::epoch), taken before it, a write succeeded
+    /// that held all of them. While the epoch is the same none of them is looked up.
+    pub fn last_written_at(&mut self, epoch: Option<u64>) {
+        self.remembered_are_known = epoch == Some(self.epoch);
     }
 
     /// A series by its labels. `None` (and counted as refused, with `sample_count` samples) if they are too long. In any case
@@ -207,7 +221,7 @@ impl<'a> SampleSink<'a> {
         self.admit_unknown(id, sample_count)
     }
 
-    /// As [`SampleSink::known_series`], of a series that the source wrote before.
+    /// As [`SampleSink::known_series`], of a series that the source wrote before; see [`SampleSink::last_written_at`].
     #[inline]
     pub fn remembered_series(
         &mut self,

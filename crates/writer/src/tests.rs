@@ -138,14 +138,11 @@ struct WrittenAt(Remembered, Option<u64>);
 
 impl SampleSource for WrittenAt {
     fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
+        sink.last_written_at(self.1);
         if let Some(id) = sink.remembered_series(self.0.0, || self.0.1.clone(), 1) {
             sink.sample(id, NOW.0, 1.0);
         }
         Ok(())
-    }
-
-    fn defined_at(&self) -> Option<u64> {
-        self.1
     }
 }
 

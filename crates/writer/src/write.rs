@@ -110,7 +110,7 @@ impl Writer {
         self.window_ms.store(window.0, Ordering::Relaxed);
     }
 
-    /// Changes when series were forgotten that were known; see [`SampleSource::defined_at`].
+    /// Changes when series were forgotten that were known; see [`SampleSink::last_written_at`].
     pub fn epoch(&self) -> u64 {
         self.outgoing.routing().map_or(0, |routing| routing.known.epoch())
     }
@@ -241,8 +241,7 @@ impl Writer {
         workbench: Workbench,
     ) -> Result<(Encoded, Workbench), AppendError> {
         let mut name = |group| self.outgoing.name(group);
-        let remembered_are_known = source.defined_at() == Some(routing.known.epoch());
-        let pass = (pass, remembered_are_known);
+        let pass = (pass, routing.known.epoch());
         let mut sink = SampleSink::new(tenant, routing, admission, pass, &mut name, workbench);
         source.walk(&mut sink).map_err(AppendError::Malformed)?;
         Ok(sink.finish())

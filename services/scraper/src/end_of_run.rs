@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use model::{SeriesId, TimestampMs, stale_nan};
 use tokio::time::Instant;
 
+use crate::gather;
 use crate::page::Row;
 use crate::scrape_loop::ScrapeLoop;
 use crate::source::Scrape;
@@ -28,7 +29,8 @@ pub(crate) async fn run(ended: Arc<ScrapeLoop>, last: Option<TimestampMs>) {
     }
     let scrape = markers(&ended, stale_at);
     if !scrape.rows.markers.is_empty() || !scrape.rows.samples.is_empty() {
-        ended.write(&scrape, Instant::now() + interval.to_std().max(std::time::Duration::from_secs(10))).await;
+        let deadline = Instant::now() + interval.to_std().max(std::time::Duration::from_secs(10));
+        gather::write(&ended.shared, &[scrape], deadline).await;
     }
 }
 
@@ -59,7 +61,7 @@ fn markers(ended: &ScrapeLoop, at: TimestampMs) -> Scrape {
         format: None,
         rows,
         report: (ended.report.clone(), at.0, Vec::new()),
-        defined_at: None,
+        written_at: None,
         found_again: OnceLock::new(),
     }
 }

@@ -16,6 +16,7 @@ mod end_of_run;
 mod families;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gather;
 mod loops;
 mod metrics;
 mod page;

@@ -36,6 +36,7 @@ pub(crate) struct ScraperMetrics {
     pub(crate) duplicates: Counter,
     pub(crate) out_of_bounds: Counter,
     pub(crate) missed_ticks: Counter,
+    pub(crate) writes: Counter,
     pub(crate) write_retries: Counter,
     pub(crate) dropped_scrapes: Counter,
     pub(crate) samples: Counter,
@@ -59,6 +60,7 @@ impl ScraperMetrics {
             duplicates: Counter::default(),
             out_of_bounds: Counter::default(),
             missed_ticks: Counter::default(),
+            writes: Counter::default(),
             write_retries: Counter::default(),
             dropped_scrapes: Counter::default(),
             samples: Counter::default(),
@@ -120,6 +122,7 @@ impl ScraperMetrics {
                 "Ticks that passed without a scrape.",
                 self.missed_ticks.clone(),
             );
+            r.register("narthex_scraper_writes", "Writes, of one scrape or several.", self.writes.clone());
             r.register("narthex_scraper_write_retries", "Writes tried again.", self.write_retries.clone());
             r.register(
                 "narthex_scraper_dropped_scrapes",

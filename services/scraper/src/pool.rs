@@ -260,7 +260,7 @@ impl Pool {
             memory,
             status: Mutex::new(status.unwrap_or_default()),
             forced_error: Mutex::new(None),
-            defined_at: Mutex::new(None),
+            written_at: Mutex::new(None),
             number: self.shared.loops.next_number(),
             stop: watch::channel(Stop::No).0,
             target,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use httpclient::{BodyError, FetchError, HeaderName, HeaderValue};
 use model::{DurationMs, TenantId, TimestampMs};
 use parking_lot::Mutex;
-use storage::AppendError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -15,6 +14,7 @@ use tracing::{debug, warn};
 use writer::Writer;
 
 use crate::elsewhere::Elsewhere;
+use crate::gather::{self, Gather};
 use crate::loops::Loops;
 use crate::metrics::{IntervalLabel, ScraperMetrics};
 use crate::page::{self, Context, Counts, Memory, PageError, Rows};
@@ -31,10 +31,6 @@ use crate::threads::Threads;
 /// every line is known, nine where none is (60 and 4,600 ns a line, measured with `opt-level = 1` on a busy machine).
 const INLINE_PAGE_BYTES_MAX: usize = 128 << 10;
 
-/// The first pause before a write is tried again; each next one is twice as long.
-const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// How often a write is tried.
-const WRITE_ATTEMPTS_MAX: u32 = 8;
 /// What a write gets at least, however long the scrape took.
 const WRITE_TIME_MIN: Duration = Duration::from_millis(500);
 
@@ -49,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) share: Mutex<Share>,
     pub(crate) overlap: Overlap,
     pub(crate) elsewhere: Elsewhere,
+    pub(crate) gather: Gather,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -114,7 +111,7 @@ pub(crate) struct ScrapeLoop {
     /// Why no scrape can succeed. Locked for a moment.
     pub(crate) forced_error: Mutex<Option<Arc<str>>>,
     /// The writer's epoch before the last write, if that succeeded.
-    pub(crate) defined_at: Mutex<Option<u64>>,
+    pub(crate) written_at: Mutex<Option<u64>>,
     /// Loops are numbered as they come into being.
     pub(crate) number: u64,
     pub(crate) stop: watch::Sender<Stop>,
@@ -166,6 +163,8 @@ impl ScrapeLoop {
         let mut last = before;
         let mut last_started: Option<Instant> = None;
         let mut expected_bytes = 0;
+        let label = IntervalLabel { interval: self.schedule.interval().to_string() };
+        let intervals = self.shared.metrics.interval_seconds.get_or_create(&label).clone();
         loop {
             let now = server::clock::now();
             let tick = self.schedule.next(last, now);
@@ -176,7 +175,9 @@ impl ScrapeLoop {
                 _ = stop.wait_for(|stop| stop.is_over_at(tick)) => return last,
                 () = sleep_until(tick) => {}
             }
-            self.observe_interval(last_started.replace(Instant::now()));
+            if let Some(last) = last_started.replace(Instant::now()) {
+                intervals.observe(last.elapsed().as_secs_f64());
+            }
             let at = self.schedule.timestamp(tick, server::clock::now());
             self.scrape(at, &mut expected_bytes).await;
             last = Some(tick);
@@ -190,13 +191,6 @@ impl ScrapeLoop {
         if let Some(last) = last {
             let missed = (tick - last).0 / self.schedule.interval().0 - 1;
             self.shared.metrics.missed_ticks.inc_by(u64::try_from(missed).unwrap_or(0));
-        }
-    }
-
-    fn observe_interval(&self, last_started: Option<Instant>) {
-        if let Some(last) = last_started {
-            let label = IntervalLabel { interval: self.schedule.interval().to_string() };
-            self.shared.metrics.interval_seconds.get_or_create(&label).observe(last.elapsed().as_secs_f64());
         }
     }
 
@@ -241,13 +235,12 @@ impl ScrapeLoop {
             rows,
             report: (self.report.clone(), at.0, report.values()),
             found_again: OnceLock::new(),
-            defined_at: *self.defined_at.lock(),
+            written_at: *self.written_at.lock(),
         };
-        let epoch = self.shared.writer.epoch();
         let deadline = (started + self.schedule.interval().to_std()).max(Instant::now() + WRITE_TIME_MIN);
-        let is_written = self.write(&scrape, deadline).await;
-        *self.defined_at.lock() = is_written.then_some(epoch);
-        if !is_written {
+        let written_at = gather::write_with_others(&self.shared, scrape, self.schedule.interval(), deadline).await;
+        *self.written_at.lock() = written_at;
+        if written_at.is_none() {
             self.memory.lock().families.forget_sent();
         }
     }
@@ -341,38 +334,5 @@ impl ScrapeLoop {
             last_scrape: Some(at),
             last_seconds: seconds,
         };
-    }
-
-    /// Writes until it is acknowledged, or there is no more time; then the samples are lost, which is counted.
-    pub(crate) async fn write(&self, scrape: &Scrape, deadline: Instant) -> bool {
-        let mut pause = RETRY_PAUSE;
-        let mut last_error: Option<AppendError> = None;
-        for attempt in 1..=WRITE_ATTEMPTS_MAX {
-            // Cancel-safe because a write that is given up may or may not be stored, and nobody is told that it is.
-            let write = self.shared.writer.write(&self.shared.tenant, scrape, server::clock::now());
-            match tokio::time::timeout_at(deadline, write).await {
-                Ok(Ok(outcome)) => {
-                    self.shared.metrics.samples.inc_by(outcome.stored_samples);
-                    for rejection in &outcome.rejections {
-                        self.shared.metrics.out_of_bounds.inc_by(rejection.sample_count);
-                        warn!(target = %self.target.url, reason = rejection.reason.as_str(), count = rejection.sample_count,
-                            example = %rejection.example, "samples refused");
-                    }
-                    return true;
-                }
-                Ok(Err(e)) => last_error = Some(e),
-                Err(_) => break,
-            }
-            if attempt == WRITE_ATTEMPTS_MAX || Instant::now() + pause >= deadline {
-                break;
-            }
-            self.shared.metrics.write_retries.inc();
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        self.shared.metrics.dropped_scrapes.inc();
-        let error = last_error.map_or_else(|| "no answer in time".to_owned(), |e| e.to_string());
-        warn!(target = %self.target.url, error, "write scrape failed; its samples are lost");
-        false
     }
 }

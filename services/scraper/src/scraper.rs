@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use writer::Writer;
 
 use crate::elsewhere::Elsewhere;
+use crate::gather::Gather;
 use crate::loops::Loops;
 use crate::metrics::ScraperMetrics;
 use crate::pool::{Epoch, Pool};
@@ -148,6 +149,7 @@ impl Scraper {
             share: Mutex::new(share),
             overlap: Overlap { propagation: limits.propagation, max: limits.handover_max },
             elsewhere: Elsewhere::default(),
+            gather: Gather::default(),
             shutdown: watched,
         };
         let left = Arc::new(watch::channel(false).0);

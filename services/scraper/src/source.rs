@@ -5,11 +5,14 @@ use std::sync::OnceLock;
 
 use exposition::{Entry, Format, LabelsScratch, Parser};
 use model::{Labels, MetricType, SeriesId, TenantId, stale_nan};
-use writer::{SampleSink, SampleSource};
+use writer::SampleSink;
 
 use crate::page::{Marker, REMEMBERED, Row, Rows};
 use crate::report::ReportSeries;
 use crate::sample_rules::SampleRules;
+
+/// Bytes of a sample and its series' id in a batch.
+const SAMPLE_BYTES: usize = 32;
 
 /// Everything that one scrape writes.
 pub(crate) struct Scrape {
@@ -24,11 +27,29 @@ pub(crate) struct Scrape {
     /// Labels of remembered lines, found again: a writer that has forgotten them, or a replica that is new.
     pub(crate) found_again: OnceLock<HashMap<SeriesId, Labels>>,
     /// The writer's epoch at the last write of the target, if that succeeded.
-    pub(crate) defined_at: Option<u64>,
+    pub(crate) written_at: Option<u64>,
 }
 
-impl SampleSource for Scrape {
-    fn walk(&self, sink: &mut SampleSink<'_>) -> Result<(), String> {
+impl Scrape {
+    /// About what it is in a batch where all its series are known.
+    pub(crate) fn bytes(&self) -> usize {
+        let fresh: usize = self.rows.fresh.iter().map(|labels| labels.as_packed().len()).sum();
+        SAMPLE_BYTES * self.sample_count() + fresh
+    }
+
+    /// At most about what it is where none is: the page holds the text of all labels but those of the target.
+    pub(crate) fn bytes_with_definitions_max(&self) -> usize {
+        let of_target = self.rules.target_labels.as_packed().len();
+        self.page.len() + (SAMPLE_BYTES + of_target) * self.sample_count()
+    }
+
+    fn sample_count(&self) -> usize {
+        self.rows.samples.len() + self.rows.markers.len() + self.report.2.len()
+    }
+
+    /// Gives everything to `sink`.
+    pub(crate) fn walk(&self, sink: &mut SampleSink<'_>) {
+        sink.last_written_at(self.written_at);
         for row in &self.rows.samples {
             let labels = || self.labels_of(row);
             let id = if row.fresh == REMEMBERED {
@@ -57,15 +78,8 @@ impl SampleSource for Scrape {
         for (family, metadata) in &self.rows.metadata {
             sink.metadata(family, metadata);
         }
-        Ok(())
     }
 
-    fn defined_at(&self) -> Option<u64> {
-        self.defined_at
-    }
-}
-
-impl Scrape {
     fn labels_of(&self, row: &Row) -> Option<Labels> {
         if row.fresh != REMEMBERED {
             return self.rows.fresh.get(row.fresh as usize).cloned();

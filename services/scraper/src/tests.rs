@@ -2,6 +2,7 @@
 
 mod connections;
 mod discovered;
+mod gathered;
 mod hanging;
 mod pages;
 pub(crate) mod plant;

@@ -21,7 +21,7 @@ use writer::testing::{TAKEN, saying};
 use crate::{EnvironmentProxy, Limits, Outside, PoolSnapshot, Scraper};
 
 /// How long what must come is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` holds.
 pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -178,6 +178,8 @@ pub(super) struct Held {
     pub(super) metadata: Vec<(String, Metadata)>,
     pub(super) definitions: usize,
     pub(super) batches: usize,
+    /// How many samples of each `instance` and time a batch held, of the batches with samples that were taken.
+    pub(super) by_batch: Vec<BTreeMap<(String, i64), usize>>,
     /// Says this instead of taking a batch.
     pub(super) refusal: Option<PushReply>,
 }
@@ -221,6 +223,13 @@ impl Held {
         }
         if !unknown.is_empty() {
             return PushReply::Need(unknown);
+        }
+        let mut counts = BTreeMap::new();
+        for (labels, t, _) in &samples {
+            *counts.entry((labels.get("instance").unwrap_or("").to_owned(), *t)).or_default() += 1;
+        }
+        if !counts.is_empty() {
+            self.by_batch.push(counts);
         }
         self.samples.extend(samples);
         TAKEN
