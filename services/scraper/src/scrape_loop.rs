@@ -169,7 +169,6 @@ impl ScrapeLoop {
         loop {
             let now = server::clock::now();
             let tick = self.schedule.next(last, now);
-            self.count_missed(last, tick);
             tokio::select! {
                 biased;
                 // Cancel-safe: neither a pause nor a look at a flag loses anything.
@@ -177,7 +176,10 @@ impl ScrapeLoop {
                 () = sleep_until(tick) => {}
             }
             self.observe_interval(last_started.replace(Instant::now()));
-            let at = self.schedule.timestamp(tick, server::clock::now());
+            let started = server::clock::now();
+            let tick = self.schedule.met(tick, started);
+            self.count_missed(last, tick);
+            let at = self.schedule.timestamp(tick, started);
             self.scrape(at, &mut expected_bytes).await;
             last = Some(tick);
             if *stop.borrow() == Stop::Now {
