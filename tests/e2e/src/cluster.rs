@@ -16,7 +16,7 @@ use crate::{Client, Response, api, now_ms, wait};
 /// For whatever must come: ten times what it takes on a machine that is busy already.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 /// For one answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A node.
 struct Node {

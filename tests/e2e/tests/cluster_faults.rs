@@ -97,7 +97,7 @@ fn a_damaged_ingester_comes_back_as_another_that_does_not_count_and_the_group_sa
     }
 
     // It does not count: with one of the two gone there is one replica, which promises nothing. The refusal comes in bounded
-    // time (the client waits a minute), and so does the answer, which says what it lacks.
+    // time (the client waits two minutes), and so does the answer, which says what it lacks.
     cluster.kill("ingester-2")?;
     for _ in 0..2 {
         let status = cluster.push("querier-1", &series("refused"))?;

@@ -26,7 +26,7 @@ const TARGETS: usize = 24;
 const SCRAPERS: [&str; 3] = ["scraper-1", "scraper-2", "scraper-3"];
 const QUERIERS: [&str; 2] = ["querier-1", "querier-2"];
 /// A departure under which a busy machine lost a tick proves nothing and is repeated; so often.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
 
 /// Milliseconds by target.
 type Ticks = BTreeMap<String, Vec<i64>>;
@@ -34,8 +34,8 @@ type Ticks = BTreeMap<String, Vec<i64>>;
 /// Answers every request with a counter that never stands still.
 fn serve(stream: &TcpStream, began: Instant) -> Result<()> {
     stream.set_nodelay(true)?;
-    let (mut lines, mut out) = (BufReader::new(stream).lines(), stream);
-    while let Some(line) = lines.next() {
+    let mut out = stream;
+    for line in BufReader::new(stream).lines() {
         if !line?.is_empty() {
             continue;
         }
@@ -162,6 +162,10 @@ impl Scraped {
 
     /// When each target was scraped since then, as it is stored.
     fn ticks(&self, since_ms: i64) -> Result<Ticks> {
+        wait::until_ok("a complete answer", PATIENCE, || self.ticks_at_once(since_ms))
+    }
+
+    fn ticks_at_once(&self, since_ms: i64) -> Result<Ticks> {
         let seconds = (now_ms() - since_ms) / 1000 + 1;
         let found = self.cluster.query("querier-1", &format!("x[{seconds}s]"))?;
         ensure!(found.annotations.is_empty(), "{:?}", found.annotations);
@@ -172,7 +176,7 @@ impl Scraped {
     /// Waits until each target was scraped so often since then.
     fn until_scraped(&self, since_ms: i64, times: usize) -> Result<()> {
         wait::until_ok(&format!("every target is scraped {times} times since {since_ms}"), PATIENCE, || {
-            let ticks = self.ticks(since_ms)?;
+            let ticks = self.ticks_at_once(since_ms)?;
             ensure!(ticks.len() == TARGETS && ticks.values().all(|at| at.len() >= times), "{ticks:?}");
             Ok(())
         })
@@ -216,8 +220,10 @@ fn a_scraper_that_leaves_costs_no_interval_and_its_rates_go_on() -> Result<()> {
         let end_ms = left_ms + INTERVAL_MS;
         let range = Range { start_ms: began_ms + 3 * INTERVAL_MS, end_ms, step_ms: 1000 };
         let steps = ((range.end_ms - range.start_ms) / range.step_ms + 1) as usize;
-        let mut client = Client::new(scraped.cluster.http("querier-2"), PATIENCE);
-        let rates = api::query_range(&mut client, "rate(x[1m])", &range)?;
+        let rates = wait::until_ok("rates", PATIENCE, || {
+            let mut client = Client::new(scraped.cluster.http("querier-2"), PATIENCE);
+            api::query_range(&mut client, "rate(x[1m])", &range)
+        })?;
         let whole = rates.answer.series().iter().filter(|one| one.samples.len() == steps).count();
         if gap_ms == INTERVAL_MS && whole == TARGETS {
             return Ok(());
@@ -277,7 +283,9 @@ fn a_scraper_that_stood_still_beyond_its_lease_counts_no_scrape_twice() -> Resul
     // Nor does a window hold more of them than it has ticks.
     let window_s = (now_ms() - began_ms) / 1000;
     let most = window_s * 1000 / INTERVAL_MS + 1;
-    let counts = scraped.cluster.query("querier-2", &format!("count_over_time(x[{window_s}s])"))?;
+    let expr = format!("count_over_time(x[{window_s}s])");
+    let counts = wait::until_ok("counts", PATIENCE, || scraped.cluster.query("querier-2", &expr))?;
+    ensure!(counts.answer.series().len() == TARGETS, "{counts:?}");
     for one in counts.answer.series() {
         ensure!(one.samples[0].1 <= most as f64, "{one:?}, {most} at most");
     }

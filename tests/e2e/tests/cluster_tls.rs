@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 const ROLES: [&str; 6] = ["ruler", "ingester", "store", "distributor", "querier", "scraper"];
 /// What an HTTP/2 client says first, and settings without a setting (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -225,7 +225,7 @@ fn all_six_roles_speak_tls_with_certificates_of_both_sides_and_refuse_whoever_ha
         }
         for address in [page, nodes] {
             let clear = e2e::Client::new(address, ANSWER_TIMEOUT).get("/-/healthy");
-            ensure!(clear.is_err_and(|_| true), "{name}: in the clear");
+            ensure!(clear.is_err(), "{name}: in the clear: {clear:?}");
         }
     }
 

@@ -24,7 +24,8 @@ fn printed(output: &Output) -> Result<(BTreeMap<String, String>, Option<String>)
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let words: Vec<&str> = line.split(' ').collect();
         ensure!(matches!(words[..], [_, _, _] | [_, _, _, "leader"]), "{line}");
-        ids.insert(words[1].to_owned(), words[0].to_owned());
+        let another = ids.insert(words[1].to_owned(), words[0].to_owned());
+        ensure!(another.is_none(), "two voters of one name: {output:?}");
         leader = leader.or((words.len() == 4).then(|| words[1].to_owned()));
     }
     Ok((ids, leader))
