@@ -45,7 +45,9 @@ impl Schedule {
     /// tick that is nearest, for which others write the same time, and not for a time of its own.
     pub(crate) fn met(&self, tick: TimestampMs, started: TimestampMs) -> TimestampMs {
         let is_late = (started - tick).0 > self.tolerance_ms;
-        if self.is_shared && is_late { self.at_or_before(started + DurationMs(self.interval_ms / 2)) } else { tick }
+        // Halfway between two, a scrape is for the earlier.
+        let half = DurationMs((self.interval_ms - 1) / 2);
+        if self.is_shared && is_late { self.at_or_before(started + half) } else { tick }
     }
 
     pub(crate) fn interval(&self) -> DurationMs {
@@ -134,6 +136,7 @@ mod tests {
             (11_251, 13_250, 13_250),
             (13_249, 13_250, 13_250),
             (15_250, 13_250, 13_250),
+            (15_251, 17_250, 17_250),
             (41_000, 41_250, 41_250),
             (42_000, 41_250, 41_250),
         ] {
