@@ -168,7 +168,6 @@ impl ScrapeLoop {
         loop {
             let now = server::clock::now();
             let tick = self.schedule.next(last, now);
-            self.count_missed(last, tick);
             tokio::select! {
                 biased;
                 // Cancel-safe: neither a pause nor a look at a flag loses anything.
@@ -178,7 +177,10 @@ impl ScrapeLoop {
             if let Some(last) = last_started.replace(Instant::now()) {
                 intervals.observe(last.elapsed().as_secs_f64());
             }
-            let at = self.schedule.timestamp(tick, server::clock::now());
+            let started = server::clock::now();
+            let tick = self.schedule.met(tick, started);
+            self.count_missed(last, tick);
+            let at = self.schedule.timestamp(tick, started);
             self.scrape(at, &mut expected_bytes).await;
             last = Some(tick);
             if *stop.borrow() == Stop::Now {

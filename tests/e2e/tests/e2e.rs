@@ -11,6 +11,10 @@
 mod active;
 mod agree;
 mod bad;
+mod cluster_faults;
+mod cluster_scrapers;
+mod cluster_tls;
+mod cluster_voters;
 mod differential;
 mod errors;
 mod exporters;
