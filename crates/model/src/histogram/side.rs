@@ -129,7 +129,10 @@ pub(super) fn compact<C: Cell>(spans: &mut Vec<Span>, cells: &mut Vec<C>, empty_
     let tidy = |span: &Span| span.length > 0 && usize::try_from(span.offset).is_ok_and(|gap| gap > empty_max);
     if cells.iter().all(|cell| !cell.is_zero()) && spans.iter().skip(1).all(tidy) {
         if spans.first().is_some_and(|span| span.length == 0) {
-            spans.remove(0);
+            let gap = spans.remove(0).offset;
+            if let Some(first) = spans.first_mut() {
+                first.offset = first.offset.wrapping_add(gap);
+            }
         }
         return;
     }
