@@ -7,7 +7,7 @@ use exposition::{Entry, Format, LabelsScratch, Parser};
 use model::{Labels, MetricType, SeriesId, TenantId, stale_nan};
 use writer::{SampleSink, SampleSource};
 
-use crate::page::{Marker, REMEMBERED, Row, Rows};
+use crate::page::{HistogramRow, Marker, REMEMBERED, Row, Rows};
 use crate::report::ReportSeries;
 use crate::sample_rules::SampleRules;
 
@@ -38,6 +38,11 @@ impl SampleSource for Scrape {
             };
             if let Some(id) = id {
                 sink.sample(id, row.at, row.value);
+            }
+        }
+        for HistogramRow { row, value } in &self.rows.histograms {
+            if let Some(id) = sink.known_series(row.id, || self.labels_of(row), 1) {
+                sink.histogram(id, row.at, value.clone());
             }
         }
         for (id, at, exemplar) in &self.rows.exemplars {
@@ -75,9 +80,10 @@ impl Scrape {
 
     /// Reads the whole page once more for the labels of all its series.
     fn find_labels(&self) -> Option<HashMap<SeriesId, Labels>> {
-        let wanted: HashSet<SeriesId> = self.rows.samples.iter().map(|row| row.id).collect();
+        let histograms = self.rows.histograms.iter().map(|histogram| &histogram.row);
+        let wanted: HashSet<SeriesId> = self.rows.samples.iter().chain(histograms).map(|row| row.id).collect();
         let mut found = HashMap::with_capacity(wanted.len());
-        let mut parser = Parser::new(self.format?, &self.page).ok()?;
+        let mut parser = Parser::new(self.format?, &self.page);
         let (mut scratch, mut id_scratch) = (LabelsScratch::new(), Vec::new());
         while let Ok(Some(entry)) = parser.next() {
             let Entry::Series(series) = entry else { continue };
@@ -92,7 +98,7 @@ impl Scrape {
     }
 
     fn labels_of_marker(&self, marker: &Marker) -> Option<Labels> {
-        let mut parser = Parser::new(marker.reading.format, type_line(marker.reading.metric_type)).ok()?;
+        let mut parser = Parser::new(marker.reading.format, type_line(marker.reading.metric_type));
         // Only for the type, on which the form of `le` and `quantile` depends.
         parser.next().ok()?;
         let mut scratch = LabelsScratch::new();

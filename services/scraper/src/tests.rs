@@ -3,6 +3,7 @@
 mod connections;
 mod discovered;
 mod hanging;
+mod histograms;
 mod pages;
 pub(crate) mod plant;
 mod reloads;
