@@ -175,10 +175,14 @@ fn written<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(String
 }
 
 /// As the comparison of all answers, and that 2.0 says what was written, and 1.0 does not.
-fn compare(case: &Value, answer: &client::HttpAnswer, host: &str) -> Result<(), String> {
-    compare::compare(case, answer, host, 0)?;
-    let recorded = case["response"]["headers"].as_array().into_iter().flatten();
-    let recorded = written(recorded.map(|h| (h[0].as_str().unwrap(), h[1].as_str().unwrap())));
+fn compare(mut case: Value, answer: &client::HttpAnswer, host: &str) -> Result<(), String> {
+    let all = case["response"]["headers"].as_array().cloned().unwrap_or_default();
+    let pair = |h: &Value| (h[0].as_str().unwrap().to_owned(), h[1].as_str().unwrap().to_owned());
+    let pairs: Vec<(String, String)> = all.iter().map(pair).collect();
+    let recorded = written(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let is_other = |h: &Value| !h[0].as_str().unwrap().to_lowercase().starts_with("x-prometheus-remote-write-");
+    case["response"]["headers"] = all.into_iter().filter(is_other).collect();
+    compare::compare(&case, answer, host, 0)?;
     let got = written(answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     if recorded == got { Ok(()) } else { Err(format!("expected {recorded:?}, got {got:?}")) }
 }
@@ -207,7 +211,7 @@ async fn the_recorded_answers_hold() {
     for case in cases.filter(concerns) {
         let answer = client::send_case(address, &case).await;
         let id = case["id"].as_str().unwrap();
-        match compare(&expected(case.clone()), &answer, &address.to_string()) {
+        match compare(expected(case.clone()), &answer, &address.to_string()) {
             Ok(()) => held += 1,
             Err(e) => failed.push(format!("{id} {}: {e}", case["note"])),
         }
