@@ -17,6 +17,7 @@ mod exporters;
 mod history;
 mod kill;
 mod memory;
+mod native;
 mod object_store;
 mod restart;
 mod scrape;
