@@ -33,6 +33,8 @@ impl<F: Fn(GroupId, &[SeriesId]) -> Option<Vec<Batch>> + Sync> Define for F {}
 pub(crate) struct Delivered {
     /// Samples that are durable.
     pub(crate) sample_count: u64,
+    /// Those of them that are histograms.
+    pub(crate) histogram_count: u64,
     /// What came too late.
     pub(crate) sealed: Option<Rejection>,
 }
@@ -49,6 +51,7 @@ pub(crate) enum NotDelivered {
 struct Part {
     key: (GroupId, u64),
     sample_count: u64,
+    histogram_count: u64,
     defined: Vec<SeriesId>,
 }
 
@@ -78,9 +81,9 @@ impl<'a> Delivery<'a> {
         encoded: Vec<EncodedBatch>,
     ) -> Result<Delivery<'a>, AppendError> {
         let (mut parts, mut batches) = (Vec::with_capacity(encoded.len()), Vec::with_capacity(encoded.len()));
-        for EncodedBatch { header, bytes, sample_count, defined } in encoded {
+        for EncodedBatch { header, bytes, sample_count, histogram_count, defined } in encoded {
             let group = GroupId(header.group);
-            parts.push(Part { key: (group, header.seq), sample_count, defined });
+            parts.push(Part { key: (group, header.seq), sample_count, histogram_count, defined });
             batches.push((group, parse(bytes)?));
         }
         let mut by_caller = ByCaller::default();
@@ -172,7 +175,8 @@ impl<'a> Delivery<'a> {
             Some((bytes, defined)) => {
                 let batch = parse(bytes)?;
                 let sample_count = before.sample_count.saturating_sub(rest.sample_count);
-                self.parts.push(Part { key: (group, batch.key().seq), sample_count, defined });
+                let histogram_count = before.histogram_count.saturating_sub(rest.histogram_count);
+                self.parts.push(Part { key: (group, batch.key().seq), sample_count, histogram_count, defined });
                 Some(batch)
             }
         };
@@ -191,7 +195,8 @@ impl<'a> Delivery<'a> {
                 let defined = self.parts.iter().flat_map(|part| &part.defined).chain(&self.defined_ids);
                 defined.for_each(|id| self.routing.known.insert(*id));
                 let sample_count = self.parts.iter().map(|part| part.sample_count).sum();
-                return Ok(Delivered { sample_count, sealed: self.sealed.take() });
+                let histogram_count = self.parts.iter().map(|part| part.histogram_count).sum();
+                return Ok(Delivered { sample_count, histogram_count, sealed: self.sealed.take() });
             }
             Outcome::Retry(_) if self.is_undefined => return Err(NotDelivered::Undefined),
             Outcome::Retry(Why::Overload) => {

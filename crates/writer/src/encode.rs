@@ -38,6 +38,7 @@ pub trait SampleSource {
 struct Open {
     builder: BatchBuilder,
     sample_count: u64,
+    histogram_count: u64,
     defined: Vec<SeriesId>,
 }
 
@@ -59,6 +60,7 @@ impl Workbench {
         for open in &mut self.open {
             open.builder.clear();
             open.sample_count = 0;
+            open.histogram_count = 0;
             open.defined.clear();
         }
         self.scratch.clear();
@@ -107,6 +109,8 @@ pub(crate) struct EncodedBatch {
     pub(crate) header: BatchHeader,
     pub(crate) bytes: Vec<u8>,
     pub(crate) sample_count: u64,
+    /// Those of them that are histograms.
+    pub(crate) histogram_count: u64,
     pub(crate) defined: Vec<SeriesId>,
 }
 
@@ -341,6 +345,7 @@ impl<'a> SampleSink<'a> {
         let open = &mut self.open[slot];
         open.builder.value(self.tenant, partition, id, timestamp, &value);
         open.sample_count += 1;
+        open.histogram_count += 1;
     }
 
     /// One exemplar of a series admitted just before.
@@ -408,7 +413,8 @@ impl<'a> SampleSink<'a> {
         let mut bytes = Vec::with_capacity(open.builder.byte_len_max());
         open.builder.finish(header, &mut bytes);
         let (sample_count, defined) = (std::mem::take(&mut open.sample_count), std::mem::take(&mut open.defined));
-        self.finished.push(EncodedBatch { header, bytes, sample_count, defined });
+        let histogram_count = std::mem::take(&mut open.histogram_count);
+        self.finished.push(EncodedBatch { header, bytes, sample_count, histogram_count, defined });
     }
 
     pub(crate) fn finish(mut self) -> (Encoded, Workbench) {

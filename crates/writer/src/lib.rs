@@ -18,6 +18,7 @@ mod split;
 pub mod testing;
 mod write;
 
+pub use batch::histogram_bytes_max;
 pub use encode::{Admission, SampleSink, SampleSource};
 pub use outgoing::Stats;
 pub use refusals::Refusal;

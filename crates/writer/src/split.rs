@@ -12,27 +12,41 @@ pub(crate) struct Rest {
     pub(crate) batch: Option<(Vec<u8>, Vec<SeriesId>)>,
     /// Samples that were taken out.
     pub(crate) sample_count: u64,
+    /// Those of them that were histograms.
+    pub(crate) histogram_count: u64,
 }
 
 /// Leaves out samples before `sealed_before`, exemplars of that time, and definitions that nothing left needs. Metadata has no
 /// time and stays.
 pub(crate) fn split(batch: &Batch, sealed_before: TimestampMs, name: impl FnOnce() -> BatchHeader) -> Rest {
-    let mut left = Left { builder: BatchBuilder::new(), sealed_before: sealed_before.0, used: HashSet::new(), gone: 0 };
+    let mut left = Left {
+        builder: BatchBuilder::new(),
+        sealed_before: sealed_before.0,
+        used: HashSet::new(),
+        gone: Gone::default(),
+    };
     left.take_samples(batch);
     let defined = left.take_definitions(batch);
     if left.builder.is_empty() {
-        return Rest { batch: None, sample_count: left.gone };
+        return Rest { batch: None, sample_count: left.gone.samples, histogram_count: left.gone.histograms };
     }
     let mut bytes = Vec::with_capacity(left.builder.byte_len_max());
     left.builder.finish(name(), &mut bytes);
-    Rest { batch: Some((bytes, defined)), sample_count: left.gone }
+    Rest { batch: Some((bytes, defined)), sample_count: left.gone.samples, histogram_count: left.gone.histograms }
 }
 
 struct Left {
     builder: BatchBuilder,
     sealed_before: i64,
     used: HashSet<SeriesId>,
-    gone: u64,
+    gone: Gone,
+}
+
+/// What was taken out; histograms are samples, too.
+#[derive(Default)]
+struct Gone {
+    samples: u64,
+    histograms: u64,
 }
 
 impl Left {
@@ -47,7 +61,7 @@ impl Left {
                     Column::Floats(floats) => floats.for_each_run(|id, samples| {
                         for (at, value) in samples {
                             if at < sealed_before {
-                                *gone += 1;
+                                gone.samples += 1;
                             } else {
                                 used.insert(id);
                                 builder.push(tenant, partition, id, at, value);
@@ -57,7 +71,8 @@ impl Left {
                     Column::Histograms(histograms) => {
                         for h in histograms {
                             if h.timestamp < sealed_before {
-                                *gone += 1;
+                                gone.samples += 1;
+                                gone.histograms += 1;
                             } else {
                                 used.insert(h.id);
                                 builder.value(tenant, partition, h.id, h.timestamp, &h.value);
@@ -156,7 +171,7 @@ mod tests {
         let rest = split(&batch(true), TimestampMs(10), || header(2));
         let (bytes, defined) = rest.batch.unwrap();
         let left = Batch::parse(bytes.into()).unwrap();
-        assert_eq!((left.header(), rest.sample_count), (header(2), 4));
+        assert_eq!((left.header(), rest.sample_count, rest.histogram_count), (header(2), 4, 2));
         let words = "define 0|define 2|define 4|0 1@10|0 1@20|2 histogram@11|4 exemplar@10|metadata m";
         assert_eq!(in_words(&left).join("|"), words);
         assert_eq!(defined, [0, 2, 4].map(|n| packed(n).0));
@@ -165,6 +180,6 @@ mod tests {
         assert_eq!((in_words(&left).join("|"), rest.sample_count), ("metadata m".to_owned(), 7));
         let rest = split(&batch(false), TimestampMs(100), || unreachable!());
         assert!(rest.batch.is_none());
-        assert_eq!(rest.sample_count, 7);
+        assert_eq!((rest.sample_count, rest.histogram_count), (7, 3));
     }
 }

@@ -149,6 +149,7 @@ impl Writer {
             let encoded = self.encode(&routing, tenant, source, admission)?;
             let mut outcome = AppendOutcome {
                 stored_samples: 0,
+                stored_histograms: 0,
                 stored_exemplars: encoded.exemplar_count,
                 rejections: encoded.rejections,
             };
@@ -163,6 +164,7 @@ impl Writer {
                 match delivery.run(&define).await {
                     Ok(delivered) => {
                         outcome.stored_samples += delivered.sample_count;
+                        outcome.stored_histograms += delivered.histogram_count;
                         outcome.rejections.extend(delivered.sealed);
                     }
                     Err(NotDelivered::Failed(e)) => return Err(e),

@@ -15,6 +15,7 @@ use writer::Writer;
 
 use crate::elsewhere::Elsewhere;
 use crate::gather::{self, Gather};
+use crate::histograms::HistogramRules;
 use crate::loops::Loops;
 use crate::metrics::{IntervalLabel, ScraperMetrics};
 use crate::page::{self, Context, Counts, Memory, PageError, Rows};
@@ -289,9 +290,11 @@ impl ScrapeLoop {
             let this = self.clone();
             move || {
                 let mut counts = Counts::default();
-                let context = Context { rules: &this.rules, tenant: &this.shared.tenant, admission, at };
-                let (rows, outcome) = page::read(&mut this.memory.lock(), context, &page.bytes, format, &mut counts);
-                (page.bytes, rows, outcome, counts)
+                let histograms = HistogramRules::new(&this.rules.job.config, this.target.histograms);
+                let context = Context { rules: &this.rules, tenant: &this.shared.tenant, admission, at, histograms };
+                let (bytes, rows, outcome) =
+                    page::read(&mut this.memory.lock(), context, page.bytes, format, &mut counts);
+                (bytes, rows, outcome, counts)
             }
         };
         let done = if is_large { tokio::task::spawn_blocking(work).await } else { Ok(work()) };
@@ -315,6 +318,7 @@ impl ScrapeLoop {
         match error {
             Some(ScrapeError::Body(BodyError::TooLong { .. })) => drop(metrics.over_body_size.inc()),
             Some(ScrapeError::Page(PageError::SampleLimit)) => drop(metrics.over_sample_limit.inc()),
+            Some(ScrapeError::Page(PageError::BucketLimit)) => drop(metrics.over_bucket_limit.inc()),
             Some(ScrapeError::Page(PageError::Series(e))) if e.is_limit() => drop(metrics.over_label_limits.inc()),
             _ => {}
         }

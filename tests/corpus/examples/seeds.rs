@@ -34,6 +34,8 @@ fn main() -> anyhow::Result<()> {
     ingester()?;
     labels()?;
     remote_write()?;
+    remote_write_2()?;
+    scraped_messages()?;
     segments()
 }
 
@@ -596,6 +598,93 @@ fn remote_write() -> anyhow::Result<()> {
     }
     for (name, request) in &requests {
         put("distributor_write", &format!("of_{name}"), &[&b"\n\n"[..], &snappy(request)?].concat())?;
+    }
+    Ok(())
+}
+
+fn double(number: u8, value: f64) -> Vec<u8> {
+    [&[number << 3 | 1][..], &value.to_le_bytes()].concat()
+}
+
+fn remote_write_2() -> anyhow::Result<()> {
+    let symbols: Vec<u8> = ["", "__name__", "m", "job", "x", "help", "trace_id", "\u{fc}"]
+        .into_iter()
+        .flat_map(|symbol| field(4, symbol.as_bytes()))
+        .collect();
+    // 1,700,000,000,000 as a varint.
+    let now = &[0x80, 0xd0, 0x95, 0xff, 0xbc, 0x31][..];
+    let name = || field(1, &[1, 2]);
+    let series = |parts: &[Vec<u8>]| [&symbols[..], &field(5, &parts.concat())].concat();
+    let exemplar = field(4, &[&field(1, &[6, 4])[..], &double(2, 1.5), &[0x18], now].concat());
+    let span = field(11, &[0x08, 2, 0x10, 2]);
+    let histogram = [&[0x08, 5][..], &double(3, 2.5), &[0x20, 1], &span, &field(12, &[6, 1]), &[0x78], now].concat();
+    let floats = [&double(2, 2.5)[..], &span, &double(13, 1.0), &double(13, 1.5), &[0x78], now, &[0x88, 1, 5]].concat();
+    let metadata = field(5, &[0x08, 3, 0x18, 5, 0x20, 0]);
+    let requests = [
+        ("series", series(&[field(1, &[1, 2, 3, 4]), sample(1.0, now), sample(stale_nan(), now)])),
+        ("exemplar_and_metadata", series(&[name(), sample(1.0, now), exemplar, metadata])),
+        ("histograms", series(&[name(), field(3, &histogram), field(3, &floats)])),
+        ("not_packed", series(&[vec![0x08, 3, 0x08, 7, 0x08, 1, 0x08, 2], sample(1.0, now)])),
+        ("out_of_range", series(&[field(1, &[1, 99]), sample(1.0, now)])),
+        ("odd", series(&[field(1, &[1, 2, 3]), sample(1.0, now)])),
+        ("twice", series(&[field(1, &[1, 2, 3, 4, 3, 2]), sample(1.0, now)])),
+        ("no_samples", series(&[name()])),
+        ("no_symbols", field(5, &[field(1, &[0, 0]), sample(1.0, now)].concat())),
+        (
+            "not_utf8",
+            [field(4, b""), field(4, &[0xff]), field(5, &[field(1, &[1, 1]), sample(1.0, now)].concat())].concat(),
+        ),
+        ("nothing", vec![]),
+    ];
+    for (name, request) in &requests {
+        put("remotewrite_v2_request", name, request)?;
+        let front = b"application/x-protobuf;proto=io.prometheus.write.v2.Request\nsnappy\n";
+        put("distributor_write", &format!("v2_of_{name}"), &[&front[..], &snappy(request)?].concat())?;
+    }
+    let [(_, whole), ..] = &requests;
+    put("remotewrite_v2_request", "torn", &whole[..whole.len() - 3])
+}
+
+/// Pages of `io.prometheus.client.MetricFamily`, each behind a byte that says what is read of histograms.
+fn scraped_messages() -> anyhow::Result<()> {
+    let family = |name: &str, kind: u8, rest: &[Vec<u8>]| {
+        let message = [field(1, name.as_bytes()), field(2, b"Help."), vec![0x18, kind], rest.concat()].concat();
+        // The length without the tag of a field.
+        field(1, &message)[1..].to_vec()
+    };
+    let metric = |parts: &[Vec<u8>]| field(4, &[&[label("a", "x\"y\n")][..], parts].concat().concat());
+    let time = field(3, &[0x08, 5, 0x10, 7]);
+    let exemplar = |number: u8| field(number, &[label("trace_id", "abc"), double(2, 0.5), time.clone()].concat());
+    let bucket = |count: u8, upper: f64| field(3, &[vec![0x08, count], double(2, upper), exemplar(3)].concat());
+    let classic = [vec![0x08, 3], double(2, 1.5), bucket(1, 0.5), bucket(3, 1.0)].concat();
+    let native = [vec![0x28, 2], field(12, &[0x08, 2, 0x10, 2]), field(13, &[2, 2])].concat();
+    let floats = [double(4, 2.5), double(8, 0.5), double(6, 0.25), field(9, &[0x10, 1]), double(11, 2.0)].concat();
+    let histogram = |parts: &[Vec<u8>]| metric(&[field(7, &parts.concat())]);
+    let quantile = field(3, &[double(1, 0.5), double(2, 7.0)].concat());
+    let pages = [
+        ("counter", family("c_total", 0, &[metric(&[field(3, &[double(1, 7.0), exemplar(2)].concat())])])),
+        ("gauge", family("g", 1, &[field(5, b"seconds"), metric(&[field(2, &double(1, -0.0)), vec![0x30, 77]])])),
+        ("summary", family("s", 2, &[metric(&[field(4, &[vec![0x08, 5], double(2, 1.5), quantile].concat())])])),
+        ("untyped", family("u \u{fc}", 3, &[metric(&[field(5, &double(1, f64::NAN))]), metric(&[])])),
+        ("classic", family("h", 4, &[histogram(&[classic.clone()])])),
+        ("native", family("h", 4, &[histogram(&[native.clone()])])),
+        ("both", family("h", 4, &[histogram(&[classic, native])])),
+        ("floats", family("h", 5, &[histogram(&[floats])])),
+        ("bad_spans", family("h", 4, &[histogram(&[field(12, &[0x10, 9])])])),
+        ("no_name", family("", 1, &[metric(&[])])),
+        ("zero_byte", family("a\0b", 1, &[metric(&[])])),
+        ("bad_type", family("x", 9, &[metric(&[])])),
+        ("nothing", vec![]),
+    ];
+    for target in ["exposition_messages", "scraper_messages"] {
+        for (name, page) in &pages {
+            put(target, name, &[&[7][..], page].concat())?;
+        }
+        let all: Vec<u8> = pages[..8].iter().flat_map(|(_, page)| page.clone()).collect();
+        for choice in 0..8 {
+            put(target, &format!("all_{choice}"), &[&[choice][..], &all].concat())?;
+        }
+        put(target, "torn", &[&[1][..], &all[..all.len() - 3]].concat())?;
     }
     Ok(())
 }

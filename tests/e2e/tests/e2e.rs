@@ -21,6 +21,7 @@ mod exporters;
 mod history;
 mod kill;
 mod memory;
+mod native;
 mod object_store;
 mod restart;
 mod scrape;
