@@ -34,7 +34,7 @@ impl Held {
         }
         self.batches += 1;
         let mut unknown = Vec::new();
-        for column in batch.sections().iter().flat_map(|s| s.columns()) {
+        for column in batch.sections().flat_map(|s| s.columns()) {
             match column {
                 Column::Definitions(d) => {
                     for d in d {
