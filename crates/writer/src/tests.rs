@@ -1,7 +1,8 @@
-//! A group of one: what is written, what is refused, what is asked for. Groups of three: `groups`, `faults`.
+//! A group of one: what is written, what is refused, what is asked for. Groups of three: `groups`, `faults`, `joining`.
 
 mod faults;
 mod groups;
+mod joining;
 mod support;
 
 use std::collections::BTreeMap;
