@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::GenerationNumber;
-use futures::FutureExt;
-use futures::future::join_all;
+use futures::{FutureExt, StreamExt, stream};
 use model::{DurationMs, TenantId, TimestampMs};
 use peer::Answer;
 use replication::Entry;
 use replication::replica::{NotNow, PushReply};
 use storage::{AppendError, AppendOutcome, RejectReason};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::support::{Mode, NOW, Rig, Samples, id, samples_of};
@@ -53,6 +52,15 @@ async fn begin_all(rig: &Rig, numbers: impl Iterator<Item = u32>) -> Vec<JoinHan
     }
     settle().await;
     begun
+}
+
+/// How each of them ended, when all have.
+async fn ended<T>(begun: Vec<JoinHandle<T>>) -> Vec<Result<T, JoinError>> {
+    let mut all = Vec::new();
+    for task in begun {
+        all.push(task.await);
+    }
+    all
 }
 
 async fn all_stored(begun: Vec<JoinHandle<Written>>) {
@@ -178,7 +186,7 @@ async fn no_more_bytes_go_together_than_a_batch_may_have() {
     let large = begin(&rig, many(20, 1000));
     settle().await;
     assert!(rig.writer.stats().joined_batches >= 2);
-    for written in join_all(begun).await {
+    for written in ended(begun).await {
         assert_eq!(written.unwrap().unwrap().stored_samples, 100);
     }
     assert_eq!(large.await.unwrap().unwrap().stored_samples, 1000);
@@ -199,7 +207,7 @@ async fn tenants_do_not_share_a_batch() {
         let (writer, tenant) = (&rig.writer, &tenants[n as usize % 2]);
         async move { writer.write(tenant, &one(n / 2), NOW).await }
     };
-    let written = join_all((0..9).map(write)).await;
+    let written = stream::iter((0..9).map(write)).buffered(9).collect::<Vec<_>>().await;
     assert!(written.into_iter().all(|written| written.unwrap().stored_samples == 1));
     settle().await;
     let node = rig.nodes.node(0);
@@ -251,7 +259,7 @@ async fn what_replicas_call_impossible_is_told_to_whom_it_belongs() {
     let writer = Writer::new(7, receiver, Arc::new(Only(Arc::new(PushOnly(push)))), Limits::default());
     let (tenant, writer) = (&TenantId::anonymous(), &writer);
     let write = |n: u32| async move { writer.write(tenant, &one(n), NOW).await };
-    let written = join_all((0..10).map(write)).await;
+    let written = stream::iter((0..10).map(write)).buffered(10).collect::<Vec<_>>().await;
     for (n, written) in written.into_iter().enumerate() {
         match written {
             Err(AppendError::Malformed(why)) => assert!(n == 5 && why.contains("other labels"), "{n}: {why}"),
@@ -266,14 +274,14 @@ async fn what_cannot_be_taken_now_is_to_be_tried_again_by_all() {
     let rig = rig(3, 2 * MS, Limits::default());
     let begun = begin_all(&rig, 0..5).await;
     (0..3).for_each(|node| rig.nodes.set(node, Mode::Says(PushReply::NotNow(NotNow::Unavailable))));
-    for refused in join_all(begun).await {
+    for refused in ended(begun).await {
         let refused = refused.unwrap().unwrap_err();
         assert!(matches!(&refused, AppendError::Unavailable(why) if why.contains("takes nothing now")), "{refused}");
     }
     assert_eq!(rig.writer.stats().joined_requests, 4);
     (0..3).for_each(|node| rig.nodes.set(node, Mode::Stopped));
     let at = Instant::now();
-    for refused in join_all(begin_all(&rig, 0..5).await).await {
+    for refused in ended(begin_all(&rig, 0..5).await).await {
         assert!(matches!(refused.unwrap(), Err(AppendError::Unavailable(_))));
     }
     assert!((10..11).contains(&at.elapsed().as_secs()), "{:?}", at.elapsed());
@@ -313,7 +321,7 @@ async fn who_stops_waiting_takes_only_its_own_samples_along() {
         settle().await;
         begun[3].abort();
         settle().await;
-        for (n, written) in join_all(begun).await.into_iter().enumerate() {
+        for (n, written) in ended(begun).await.into_iter().enumerate() {
             match written {
                 Err(stopped) => assert!(n == 3 && stopped.is_cancelled(), "{n}"),
                 Ok(written) => assert!(n != 3 && written.unwrap().stored_samples == 1, "{n}"),
@@ -366,7 +374,7 @@ async fn what_waits_counts_as_in_flight() {
     assert!(most <= 2 << 20, "{most}");
     assert!(most > 1 << 20, "the bound was met: {most}");
     let (mut stored, mut refused) = (0, 0);
-    for written in join_all(begun).await {
+    for written in ended(begun).await {
         match written.unwrap() {
             Ok(outcome) => stored += outcome.stored_samples,
             Err(AppendError::Overload { .. }) => refused += 1,
@@ -393,7 +401,7 @@ async fn a_request_for_two_groups_may_ride_to_one_and_go_alone_to_the_other() {
     let of_first = (0..50).find(|n| holds(0, *n)).unwrap();
     let begun: Vec<_> = [one(of_first), all(100), all(200), one(of_first)].map(|s| begin(&rig, s)).into();
     settle().await;
-    let stored = join_all(begun).await.into_iter().map(|written| written.unwrap().unwrap().stored_samples);
+    let stored = ended(begun).await.into_iter().map(|written| written.unwrap().unwrap().stored_samples);
     assert_eq!(stored.collect::<Vec<_>>(), [1, 50, 50, 1]);
     settle().await;
     assert!((100..150).chain(200..250).all(|n| rig.nodes.is_held_by_two(id(n), NOW.0, 3)));
