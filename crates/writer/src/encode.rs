@@ -287,9 +287,9 @@ impl<'a> SampleSink<'a> {
     }
 
     fn define(&mut self, slot: usize, id: SeriesId) {
-        let (tenant, partition) = (self.tenant, id.partition(self.routing.partition_count));
+        let partition = id.partition(self.routing.partition_count);
         let open = &mut self.open[slot];
-        open.builder.define(tenant, partition, id, &self.scratch[self.tenant_bytes..]);
+        open.builder.define(partition, id, &self.scratch[self.tenant_bytes..]);
         open.defined.push(id);
     }
 
@@ -306,7 +306,7 @@ impl<'a> SampleSink<'a> {
         }
         let (slot, partition) = self.make_room(id);
         let open = &mut self.open[slot];
-        open.builder.push(self.tenant, partition, id, timestamp, value);
+        open.builder.push(partition, id, timestamp, value);
         open.sample_count += 1;
     }
 
@@ -343,7 +343,7 @@ impl<'a> SampleSink<'a> {
         }
         let (slot, partition) = self.make_room(id);
         let open = &mut self.open[slot];
-        open.builder.value(self.tenant, partition, id, timestamp, &value);
+        open.builder.value(partition, id, timestamp, &value);
         open.sample_count += 1;
         open.histogram_count += 1;
     }
@@ -355,7 +355,7 @@ impl<'a> SampleSink<'a> {
             return;
         }
         let (slot, partition) = self.make_room(id);
-        self.open[slot].builder.exemplar(self.tenant, partition, id, timestamp, value, labels);
+        self.open[slot].builder.exemplar(partition, id, timestamp, value, labels);
         self.exemplar_count += 1;
     }
 
@@ -369,7 +369,7 @@ impl<'a> SampleSink<'a> {
         let labels = Labels::from_pairs([(model::METRIC_NAME, name)]).unwrap_or_default();
         let id = SeriesId::compute(self.tenant, &labels, &mut Vec::new());
         let (slot, partition) = self.make_room(id);
-        self.open[slot].builder.metadata(self.tenant, partition, name, metadata);
+        self.open[slot].builder.metadata(partition, name, metadata);
     }
 
     /// Counts what is refused for good.
@@ -411,7 +411,7 @@ impl<'a> SampleSink<'a> {
         }
         let header = (self.name)(self.routing.groups()[slot]);
         let mut bytes = Vec::with_capacity(open.builder.byte_len_max());
-        open.builder.finish(header, &mut bytes);
+        open.builder.finish(header, self.tenant, &mut bytes);
         let (sample_count, defined) = (std::mem::take(&mut open.sample_count), std::mem::take(&mut open.defined));
         let histogram_count = std::mem::take(&mut open.histogram_count);
         self.finished.push(EncodedBatch { header, bytes, sample_count, histogram_count, defined });

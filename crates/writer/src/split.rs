@@ -31,7 +31,7 @@ pub(crate) fn split(batch: &Batch, sealed_before: TimestampMs, name: impl FnOnce
         return Rest { batch: None, sample_count: left.gone.samples, histogram_count: left.gone.histograms };
     }
     let mut bytes = Vec::with_capacity(left.builder.byte_len_max());
-    left.builder.finish(name(), &mut bytes);
+    left.builder.finish(name(), batch.tenant(), &mut bytes);
     Rest { batch: Some((bytes, defined)), sample_count: left.gone.samples, histogram_count: left.gone.histograms }
 }
 
@@ -54,7 +54,7 @@ impl Left {
         let Left { builder, sealed_before, used, gone } = self;
         let sealed_before = *sealed_before;
         for section in batch.sections() {
-            let (tenant, partition) = (&section.tenant, section.partition);
+            let partition = section.partition;
             for column in section.columns() {
                 match column {
                     Column::Definitions(_) => {}
@@ -64,7 +64,7 @@ impl Left {
                                 gone.samples += 1;
                             } else {
                                 used.insert(id);
-                                builder.push(tenant, partition, id, at, value);
+                                builder.push(partition, id, at, value);
                             }
                         }
                     }),
@@ -75,18 +75,18 @@ impl Left {
                                 gone.histograms += 1;
                             } else {
                                 used.insert(h.id);
-                                builder.value(tenant, partition, h.id, h.timestamp, &h.value);
+                                builder.value(partition, h.id, h.timestamp, &h.value);
                             }
                         }
                     }
                     Column::Exemplars(exemplars) => {
                         for e in exemplars.filter(|e| e.timestamp >= sealed_before) {
                             used.insert(e.id);
-                            builder.exemplar(tenant, partition, e.id, e.timestamp, e.value, &e.labels.to_labels());
+                            builder.exemplar(partition, e.id, e.timestamp, e.value, &e.labels.to_labels());
                         }
                     }
                     Column::Metadata(entries) => {
-                        entries.for_each(|m| builder.metadata(tenant, partition, &m.name, &m.metadata));
+                        entries.for_each(|m| builder.metadata(partition, &m.name, &m.metadata));
                     }
                 }
             }
@@ -99,7 +99,7 @@ impl Left {
             for column in section.columns() {
                 let Column::Definitions(definitions) = column else { continue };
                 for d in definitions.filter(|d| self.used.contains(&d.id)) {
-                    self.builder.define(&section.tenant, section.partition, d.id, d.labels.as_bytes());
+                    self.builder.define(section.partition, d.id, d.labels.as_bytes());
                     defined.push(d.id);
                 }
             }
@@ -126,7 +126,7 @@ mod tests {
     fn in_words(batch: &Batch) -> Vec<String> {
         let name = |id: SeriesId| (0..9).find(|n| packed(*n).0 == id).unwrap();
         let mut words = Vec::new();
-        for column in batch.sections().iter().flat_map(|s| s.columns()) {
+        for column in batch.sections().flat_map(|s| s.columns()) {
             match column {
                 Column::Definitions(d) => words.extend(d.map(|d| format!("define {}", name(d.id)))),
                 Column::Floats(f) => {
@@ -145,24 +145,24 @@ mod tests {
         let mut builder = BatchBuilder::new();
         for n in 0..5 {
             let (id, labels) = packed(n);
-            builder.define(&tenant, place, id, labels.as_packed());
+            builder.define(place, id, labels.as_packed());
         }
         let id = |n| packed(n).0;
         for (n, at) in [(0, 5), (0, 10), (0, 20), (1, 9)] {
-            builder.push(&tenant, place, id(n), at, 1.0);
+            builder.push(place, id(n), at, 1.0);
         }
         for (n, at) in [(2, 9), (2, 11), (3, 1)] {
             let histogram = SampleValue::Histogram(Box::<Histogram>::default());
-            builder.value(&tenant, place, id(n), at, &histogram);
+            builder.value(place, id(n), at, &histogram);
         }
         for (n, at) in [(4, 10), (4, 9)] {
-            builder.exemplar(&tenant, place, id(n), at, 1.0, &Labels::default());
+            builder.exemplar(place, id(n), at, 1.0, &Labels::default());
         }
         if with_metadata {
-            builder.metadata(&tenant, place, "m", &Metadata::default());
+            builder.metadata(place, "m", &Metadata::default());
         }
         let mut bytes = Vec::new();
-        builder.finish(header(1), &mut bytes);
+        builder.finish(header(1), &tenant, &mut bytes);
         Batch::parse(bytes.into()).unwrap()
     }
 

@@ -67,7 +67,7 @@ fn series(name: &str, job: &str) -> (SeriesId, Labels) {
 
 fn finish(mut builder: BatchBuilder) -> Vec<u8> {
     let mut bytes = Vec::new();
-    builder.finish(HEADER, &mut bytes);
+    builder.finish(HEADER, &tenant(), &mut bytes);
     bytes
 }
 
@@ -81,20 +81,20 @@ fn whole_builder(from_ms: i64) -> BatchBuilder {
     let (_, h) = histograms().swap_remove(3);
     for (n, (id, labels)) in (0..).zip([series("up", "x"), series("requests_total", "é")]) {
         let partition = PartitionId(n);
-        b.define(&tenant(), partition, id, labels.as_packed());
+        b.define(partition, id, labels.as_packed());
         for i in 0..5 {
-            b.push(&tenant(), partition, id, from_ms + i * 15_000, i as f64 * 0.5);
+            b.push(partition, id, from_ms + i * 15_000, i as f64 * 0.5);
         }
         let exemplar = Labels::from_pairs([("trace_id", "abc")]).expect("one name");
-        b.exemplar(&tenant(), partition, id, from_ms, 9.0, &exemplar);
+        b.exemplar(partition, id, from_ms, 9.0, &exemplar);
         let metadata = Metadata { metric_type: MetricType::Gauge, help: "is it up".into(), unit: "s".into() };
-        b.metadata(&tenant(), partition, "up", &metadata);
+        b.metadata(partition, "up", &metadata);
         let (integer, float) =
             (SampleValue::Histogram(Box::new(h.clone())), SampleValue::FloatHistogram(Box::new(h.to_float())));
         let (id, labels) = series("duration_seconds", "x");
-        b.define(&tenant(), partition, id, labels.as_packed());
-        b.value(&tenant(), partition, id, from_ms, &integer);
-        b.value(&tenant(), partition, id, from_ms.saturating_add(15_000), &float);
+        b.define(partition, id, labels.as_packed());
+        b.value(partition, id, from_ms, &integer);
+        b.value(partition, id, from_ms.saturating_add(15_000), &float);
     }
     b
 }
@@ -104,27 +104,42 @@ fn batches() -> anyhow::Result<()> {
     put("batch", "nothing", &finish(BatchBuilder::new()))?;
     let (id, labels) = series("up", "x");
     let mut b = BatchBuilder::new();
-    b.define(&tenant(), PartitionId(5), id, labels.as_packed());
+    b.define(PartitionId(5), id, labels.as_packed());
     put_with_damage("batch", "definitions", &finish(b))?;
     let mut b = BatchBuilder::new();
     for (t, v) in [(i64::MIN, f64::NAN), (i64::MAX, f64::INFINITY), (0, -0.0), (5, stale_nan()), (5, 1.0)] {
-        b.push(&TenantId::new("other").expect("a name"), PartitionId(u32::MAX), SeriesId(u128::MAX), t, v);
+        b.push(PartitionId(u32::MAX), SeriesId(u128::MAX), t, v);
     }
-    put_with_damage("batch", "extreme_floats", &finish(b))?;
+    let mut other = Vec::new();
+    b.finish(HEADER, &TenantId::new("other").expect("a name"), &mut other);
+    put_with_damage("batch", "extreme_floats", &other)?;
     let mut b = BatchBuilder::new();
-    (0..40u128).for_each(|i| b.push(&tenant(), PartitionId(0), SeriesId(i % 3), 1000, i as f64));
+    (0..40u128).for_each(|i| b.push(PartitionId(0), SeriesId(i % 3), 1000, i as f64));
     put("batch", "runs", &finish(b))?;
     let mut b = BatchBuilder::new();
     for metric_type in [MetricType::Unknown, MetricType::StateSet, MetricType::GaugeHistogram] {
-        b.metadata(&tenant(), PartitionId(1), "", &Metadata { metric_type, help: String::new(), unit: "é".into() });
+        b.metadata(PartitionId(1), "", &Metadata { metric_type, help: String::new(), unit: "é".into() });
     }
     put("batch", "metadata", &finish(b))?;
     let mut unknown_version = whole_batch(0);
-    unknown_version[0] = 2;
+    unknown_version[0] = 1;
     put("batch", "unknown_version", &unknown_version)?;
-    let mut many_sections = whole_batch(0);
-    many_sections[29..33].copy_from_slice(&u32::MAX.to_le_bytes());
-    put("batch", "many_sections", &many_sections)
+    // Behind header, base timestamp and tenant.
+    let whole = whole_batch(0);
+    let (front, behind) = whole.split_at(37 + 1 + tenant().as_str().len());
+    put("batch", "many_sections", &[front, &[0xff; 9], &[1], &behind[1..]].concat())?;
+    let twice = [front, &[4], &behind[1..], &behind[1..]].concat();
+    put("batch", "a_partition_twice", &twice)?;
+    let (mut first, mut second) = (whole_builder(1000), BatchBuilder::new());
+    for (id, t) in [(1, 1000), (2, 1000), (2, 16_000), (3, 16_000)] {
+        first.push(PartitionId(1), SeriesId(id), t, 1.0);
+        second.push(PartitionId(2 + u32::try_from(id).expect("it is small")), SeriesId(id), t + 5, 1.0);
+    }
+    let batches = [finish(first), finish(second), whole_batch(0)];
+    let batches: Result<Vec<_>, _> = batches.into_iter().map(|bytes| Batch::parse(bytes.into())).collect();
+    let mut joined = Vec::new();
+    Batch::join(HEADER, &batches?, &mut joined);
+    put_with_damage("batch", "joined", &joined)
 }
 
 fn xor(samples: &[(i64, f64)]) -> Vec<u8> {
@@ -515,7 +530,7 @@ fn ingester() -> anyhow::Result<()> {
 /// As [`whole_batch`], of the group that an ingester without others is.
 fn own_batch(from_ms: i64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    whole_builder(from_ms).finish(BatchHeader { group: 0, generation: 1, ..HEADER }, &mut bytes);
+    whole_builder(from_ms).finish(BatchHeader { group: 0, generation: 1, ..HEADER }, &tenant(), &mut bytes);
     bytes
 }
 

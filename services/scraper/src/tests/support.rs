@@ -198,7 +198,7 @@ impl Held {
             return refusal.clone();
         }
         self.batches += 1;
-        let columns = || batch.sections().iter().flat_map(|s| s.columns());
+        let columns = || batch.sections().flat_map(|s| s.columns());
         for column in columns() {
             if let Column::Definitions(definitions) = column {
                 for d in definitions {
