@@ -31,9 +31,7 @@ const AIMS: [Aim; 19] = [
     aim(Phase::Write1, "VmRSS per series at the end", Some(Kind::Prometheus), Bound::AtMost(1.0 / 3.0)),
     aim(Phase::Write1, "VmRSS per series at its peak", Some(Kind::Prometheus), Bound::AtMost(1.0 / 3.0)),
     aim(Phase::Restart, "until a query answers after kill -9", Some(Kind::Prometheus), Bound::AtMost(0.2)),
-    // A bound that catches regressions. The aim was a third; it is let go, since no part of what is left is more than about an
-    // eighth, and none can be left out (benches/README.md, "Where the CPU of a scrape goes"). Measured: 0.60; on a quiet machine 0.46.
-    aim(Phase::Scrape, "CPU per scraped sample", Some(Kind::Prometheus), Bound::AtMost(0.7)),
+    aim(Phase::Scrape, "CPU per scraped sample", Some(Kind::Prometheus), Bound::AtMost(1.0 / 3.0)),
     aim(Phase::Window, "VmRSS, long history to short", None, Bound::AtMost(1.3)),
     aim(Phase::Query, "answers that differ from Prometheus'", None, Bound::AtMost(0.0)),
     three(Phase::Cluster, "CPU per sample", Some(Kind::Narthex), Bound::AtMost(2.5)),

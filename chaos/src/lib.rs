@@ -9,6 +9,7 @@ pub mod block_pass;
 pub mod classes;
 pub mod fault;
 pub mod load;
+pub mod owner;
 pub mod plan;
 pub mod proxy;
 pub mod reconcile;

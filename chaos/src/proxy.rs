@@ -1,14 +1,16 @@
 //! A TCP proxy in front of a port: it lets through, or it is a network that drops everything, or a port that nobody listens
-//! on.
+//! on. Some processes can be cut off from it while others pass.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::owner::Owners;
 use crate::serve::Open;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,30 +32,87 @@ pub enum Mode {
 
 /// A running proxy.
 pub struct TcpProxy {
-    address: SocketAddr,
-    mode: Arc<AtomicU8>,
+    line: Arc<Line>,
     open: Arc<Open>,
 }
 
+/// What becomes of whose bytes.
+struct Line {
+    address: SocketAddr,
+    mode: AtomicU8,
+    /// Processes whose bytes wait, whatever the mode. Guards the set alone; held for a look or a change.
+    cut: Mutex<BTreeSet<String>>,
+    owners: Arc<Owners>,
+}
+
+/// A connection from a client.
+struct Connection {
+    line: Arc<Line>,
+    client: SocketAddr,
+    /// The process of the client, once that was asked for and could be told.
+    owner: OnceLock<String>,
+}
+
+impl Connection {
+    fn is_stalled(&self) -> bool {
+        if self.line.is(Mode::Stall) {
+            return true;
+        }
+        let cut = self.line.cut().clone();
+        if cut.is_empty() {
+            return false;
+        }
+        if self.owner.get().is_none()
+            && let Some(name) = self.line.owners.of(self.client, self.line.address)
+        {
+            // Another thread may have found the same.
+            self.owner.get_or_init(|| name);
+        }
+        self.owner.get().is_some_and(|name| cut.contains(name))
+    }
+}
+
+impl Line {
+    fn is(&self, which: Mode) -> bool {
+        self.mode.load(Ordering::SeqCst) == which as u8
+    }
+
+    fn cut(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.cut.lock().expect("nothing panics while it holds the set")
+    }
+}
+
 impl TcpProxy {
-    /// Listens on a free port of 127.0.0.1 and passes on to `upstream` (host:port), which need not be there yet.
-    pub fn start(upstream: &str) -> Result<TcpProxy> {
+    /// Listens on a free port of 127.0.0.1 and passes on to `upstream` (host:port), which need not be there yet. `owners` says
+    /// whose connections are whose.
+    pub fn start(upstream: &str, owners: Arc<Owners>) -> Result<TcpProxy> {
         let listener = TcpListener::bind(("127.0.0.1", e2e::process::free_port()?)).context("listen on 127.0.0.1")?;
         let address = listener.local_addr().context("the address that it listens on")?;
-        let (mode, open) = (Arc::new(AtomicU8::new(Mode::Pass as u8)), Open::new());
-        let (shared_mode, shared_open, upstream) = (mode.clone(), open.clone(), upstream.to_string());
-        std::thread::spawn(move || accept(&listener, &upstream, &shared_mode, &shared_open));
-        Ok(TcpProxy { address, mode, open })
+        let line = Arc::new(Line { address, mode: AtomicU8::new(Mode::Pass as u8), cut: Mutex::default(), owners });
+        let (open, upstream) = (Open::new(), upstream.to_string());
+        let (shared_line, shared_open) = (line.clone(), open.clone());
+        std::thread::spawn(move || accept(&listener, &upstream, &shared_line, &shared_open));
+        Ok(TcpProxy { line, open })
     }
 
     /// host:port.
     pub fn address(&self) -> String {
-        self.address.to_string()
+        self.line.address.to_string()
+    }
+
+    /// Lets the bytes of a process wait while those of others pass, on open connections too.
+    pub fn cut_off(&self, name: &str) {
+        self.line.cut().insert(name.to_string());
+    }
+
+    /// Lets them pass again.
+    pub fn mend(&self, name: &str) {
+        self.line.cut().remove(name);
     }
 
     /// Changes what becomes of bytes, on open connections too.
     pub fn set(&self, mode: Mode) {
-        self.mode.store(mode as u8, Ordering::SeqCst);
+        self.line.mode.store(mode as u8, Ordering::SeqCst);
         if mode == Mode::Refuse {
             self.open.close_all();
         }
@@ -62,35 +121,30 @@ impl TcpProxy {
 
 impl Drop for TcpProxy {
     fn drop(&mut self) {
-        self.open.end(self.address);
+        self.open.end(self.line.address);
     }
 }
 
-fn is(mode: &AtomicU8, which: Mode) -> bool {
-    mode.load(Ordering::SeqCst) == which as u8
-}
-
-fn accept(listener: &TcpListener, upstream: &str, mode: &Arc<AtomicU8>, open: &Arc<Open>) {
+fn accept(listener: &TcpListener, upstream: &str, line: &Arc<Line>, open: &Arc<Open>) {
     let running = Arc::new(());
     for stream in listener.incoming() {
         if open.is_ended() {
             break;
         }
         let (Ok(stream), true) = (stream, Arc::strong_count(&running) <= CONNECTIONS_MAX) else { continue };
-        if is(mode, Mode::Refuse) {
-            continue;
-        }
-        let (upstream, mode, open, ticket) = (upstream.to_string(), mode.clone(), open.clone(), running.clone());
+        let (Ok(client), false) = (stream.peer_addr(), line.is(Mode::Refuse)) else { continue };
+        let connection = Connection { line: line.clone(), client, owner: OnceLock::new() };
+        let (upstream, open, ticket) = (upstream.to_string(), open.clone(), running.clone());
         std::thread::spawn(move || {
             // A connection that breaks is noticed on both sides of it.
-            connect(stream, &upstream, &mode, &open).ok();
+            connect(stream, &upstream, &connection, &open).ok();
             drop(ticket);
         });
     }
 }
 
-fn connect(stream: TcpStream, upstream: &str, mode: &Arc<AtomicU8>, open: &Arc<Open>) -> Result<()> {
-    while is(mode, Mode::Stall) && !open.is_ended() {
+fn connect(stream: TcpStream, upstream: &str, connection: &Connection, open: &Arc<Open>) -> Result<()> {
+    while connection.is_stalled() && !open.is_ended() {
         std::thread::sleep(POLL);
     }
     let upstream: SocketAddr = upstream.parse().context("an address")?;
@@ -101,17 +155,17 @@ fn connect(stream: TcpStream, upstream: &str, mode: &Arc<AtomicU8>, open: &Arc<O
         one.set_read_timeout(Some(POLL))?;
     }
     std::thread::scope(|scope| {
-        scope.spawn(|| copy(&other, &stream, mode, open));
-        copy(&stream, &other, mode, open);
+        scope.spawn(|| copy(&other, &stream, connection, open));
+        copy(&stream, &other, connection, open);
     });
     Ok(())
 }
 
 /// Until one side ends; then both do.
-fn copy(mut from: &TcpStream, mut to: &TcpStream, mode: &AtomicU8, open: &Open) {
+fn copy(mut from: &TcpStream, mut to: &TcpStream, connection: &Connection, open: &Open) {
     let mut buffer = vec![0; 64 << 10];
     while !open.is_ended() {
-        if is(mode, Mode::Stall) {
+        if connection.is_stalled() {
             std::thread::sleep(POLL);
             continue;
         }
@@ -122,7 +176,7 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream, mode: &AtomicU8, open: &Open) 
             Err(_) => break,
         };
         // What was read while it began to stall waits too.
-        while is(mode, Mode::Stall) && !open.is_ended() {
+        while connection.is_stalled() && !open.is_ended() {
             std::thread::sleep(POLL);
         }
         if to.write_all(&buffer[..length]).is_err() {
@@ -145,7 +199,7 @@ mod tests {
     #[test]
     fn bytes_pass_wait_or_find_nobody() {
         let server = Server::start(Arc::new(|_: &Request| Some(Reply::text(200, "here")))).unwrap();
-        let proxy = TcpProxy::start(&server.address()).unwrap();
+        let proxy = TcpProxy::start(&server.address(), Arc::default()).unwrap();
         let mut kept = Client::new(&proxy.address(), Duration::from_secs(10));
         let fresh = || Client::new(&proxy.address(), Duration::from_millis(200));
         assert_eq!(kept.get("/").unwrap().body, b"here");
@@ -161,5 +215,24 @@ mod tests {
         assert!(kept.get("/").is_err() && fresh().get("/").is_err());
         proxy.set(Mode::Pass);
         assert_eq!(kept.get("/").unwrap().status, 200);
+    }
+
+    #[test]
+    fn the_bytes_of_one_process_wait_while_those_of_others_pass() {
+        let server = Server::start(Arc::new(|_: &Request| Some(Reply::text(200, "here")))).unwrap();
+        let owners = Arc::new(Owners::default());
+        let proxy = TcpProxy::start(&server.address(), owners.clone()).unwrap();
+        let mut kept = Client::new(&proxy.address(), Duration::from_secs(60));
+        let fresh = |patience| Client::new(&proxy.address(), Duration::from_millis(patience));
+        // Of a connection whose client is none of the processes known, nothing waits.
+        proxy.cut_off("this");
+        assert_eq!(kept.get("/").unwrap().body, b"here");
+        owners.set("this", std::process::id());
+        assert!(fresh(200).get("/").is_err(), "a new connection gets an answer");
+        let waiting = std::thread::spawn(move || kept.get("/").map(|answer| answer.body));
+        proxy.mend("this");
+        assert_eq!(waiting.join().unwrap().unwrap(), b"here", "what waited arrives");
+        proxy.cut_off("another");
+        assert_eq!(fresh(60_000).get("/").unwrap().status, 200);
     }
 }

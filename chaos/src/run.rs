@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +16,7 @@ use e2e::wait;
 use crate::block_pass;
 use crate::classes::Summary;
 use crate::load::STOP_FILE;
+use crate::owner::Owners;
 use crate::plan::Plan;
 use crate::proxy::{Mode, TcpProxy};
 use crate::record;
@@ -22,6 +24,8 @@ use crate::scenario::{Between, EndLoad, Expect, Load, ProcessFile, Scenario, Ste
 use crate::system::{self, Found};
 use crate::table::Row;
 
+/// The port at which nodes of a cluster speak to each other.
+const GRPC_PORT: &str = "grpc";
 /// The port of `{NAME}`.
 const MAIN_PORT: &str = "main";
 /// What a folder is called while it is gone.
@@ -42,6 +46,7 @@ pub fn run(scenario: &Scenario, folder: &Path, ledger: &Path, say: &mut dyn FnMu
         running: BTreeMap::new(),
         addresses: BTreeMap::new(),
         proxies: BTreeMap::new(),
+        owners: Arc::default(),
         load: None,
         passes: Vec::new(),
         random: Random::new(scenario.seed),
@@ -76,6 +81,8 @@ struct Runner<'a> {
     /// By process and port.
     addresses: BTreeMap<(String, String), String>,
     proxies: BTreeMap<(String, String), TcpProxy>,
+    /// The processes that run, for the proxies.
+    owners: Arc<Owners>,
     load: Option<Process>,
     passes: Vec<Summary>,
     random: Random,
@@ -127,6 +134,8 @@ impl Runner<'_> {
             Step::Stall(port) => self.set_proxy(port, Mode::Stall),
             Step::Refuse(port) => self.set_proxy(port, Mode::Refuse),
             Step::Pass(port) => self.set_proxy(port, Mode::Pass),
+            Step::CutPair(pair) => self.set_pair(pair, "cut off from each other", TcpProxy::cut_off),
+            Step::MendPair(pair) => self.set_pair(pair, "hear each other", TcpProxy::mend),
             Step::BucketDown(path) => self.bucket_down(path),
             Step::BucketUp(path) => self.bucket_up(path),
             Step::Wipe(path) => {
@@ -180,6 +189,7 @@ impl Runner<'_> {
         // A group of its own: when the shell that started us ends, the kernel hangs up our group if it has a stopped member.
         command.process_group(0);
         let process = Process::start(command, &self.folder.join(name).join("log"))?;
+        self.owners.set(name, process.id());
         self.tell(&format!("start {name} ({})", process.id()));
         self.running.insert(name.to_string(), process);
         Ok(())
@@ -311,6 +321,15 @@ impl Runner<'_> {
         Ok(())
     }
 
+    fn set_pair(&mut self, (one, other): &(String, String), what: &str, set: fn(&TcpProxy, &str)) -> Result<()> {
+        self.tell(&format!("{one} and {other}: {what}"));
+        for (before, from) in [(one, other), (other, one)] {
+            let proxy = self.proxies.get(&(before.clone(), GRPC_PORT.to_string()));
+            set(proxy.with_context(|| format!("nobody uses a proxy before {before}"))?, from);
+        }
+        Ok(())
+    }
+
     fn bucket_down(&mut self, path: &str) -> Result<()> {
         let path = PathBuf::from(self.fill(path, "")?);
         self.tell(&format!("{} is gone", path.display()));
@@ -402,7 +421,7 @@ impl Runner<'_> {
     fn proxy(&mut self, name: &str, port: &str) -> Result<String> {
         let (key, upstream) = ((name.to_string(), port.to_string()), self.address(name, port)?);
         if !self.proxies.contains_key(&key) {
-            self.proxies.insert(key.clone(), TcpProxy::start(&upstream)?);
+            self.proxies.insert(key.clone(), TcpProxy::start(&upstream, self.owners.clone())?);
         }
         Ok(self.proxies[&key].address())
     }

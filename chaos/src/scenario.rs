@@ -116,6 +116,11 @@ pub enum Step {
     Refuse(String),
     /// The proxy before a port lets through again.
     Pass(String),
+    /// Two processes do not hear each other, though each hears all others: the proxy before the gRPC port of each lets the bytes of
+    /// the other wait.
+    CutPair((String, String)),
+    /// They hear each other again.
+    MendPair((String, String)),
     /// The folder of a bucket is gone, and nothing can be made in its place.
     BucketDown(String),
     /// It is back.
@@ -272,6 +277,12 @@ impl Scenario {
                 | Step::Configure(Configure { process: name, .. }) => {
                     ensure!(self.processes.contains_key(name), "there is no process {name}");
                 }
+                Step::CutPair((one, other)) | Step::MendPair((one, other)) => {
+                    ensure!(one != other, "{one} and {other} are one process");
+                    for name in [one, other] {
+                        ensure!(self.processes.contains_key(name), "there is no process {name}");
+                    }
+                }
                 Step::Load(_) => *loads += 1,
                 Step::Reconcile(_) | Step::Blocks(_) => *verdicts += 1,
                 Step::Repeat(repeat) => {
@@ -319,6 +330,8 @@ mod tests {
         check_refused("kill: a", "kill: b", "there is no process b");
         check_refused("system: a", "system: b", "there is no process b");
         check_refused("kill: a", "tickle: a", "tickle");
+        check_refused("kill: a", "cut_pair: [a, b]", "there is no process b");
+        check_refused("kill: a", "mend_pair: [a, a]", "are one process");
         check_refused("least: 3", "least: 7", "most is below least");
         check_refused("- reconcile: \"{a}\"\n", "", "nothing is reconciled");
         check_refused("- load: {to: [\"{a}\"]}\n", "", "0 steps start the ledger");

@@ -2,10 +2,11 @@
 
 use model::{Labels, Metadata, MetricType, PartitionId, SampleValue, SeriesId, TenantId};
 
+use crate::floats::put_timestamp_repeats;
 use crate::varint::{put_uvarint, put_varint};
-use crate::{BatchHeader, HEADER_BYTES, VERSION, histogram, kind};
+use crate::{BatchHeader, HEADER_BYTES_MAX, histogram, kind, put_header};
 
-/// Collects one batch. Reused from batch to batch, it allocates nothing in the steady state.
+/// Collects one batch of one tenant. Reused from batch to batch, it allocates nothing in the steady state.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     /// Only the first `used` sections belong to the batch being built.
@@ -13,58 +14,57 @@ pub struct BatchBuilder {
     used: usize,
     /// By partition, modulo [`HINTS_MAX`]: the section that was begun last for it, plus one.
     by_partition: Vec<u32>,
+    /// The order in which sections are written.
+    order: Vec<usize>,
+    /// The first timestamp of a float.
+    base: Option<i64>,
     /// Upper bound on the bytes of the sections.
     bytes: usize,
 }
 
 /// As many as a cluster can have partitions; a number from elsewhere may be any.
 const HINTS_MAX: usize = 4096;
-/// Bytes of a section besides tenant and columns' contents: counts, and kind and length of six columns.
-const SECTION_BYTES: usize = 1 + 4 + 1 + 6 * 5 + 8;
+/// Bytes of a section besides columns' contents: partition, columns, lengths of all columns, counts of runs and samples.
+const SECTION_BYTES_MAX: usize = 5 + 1 + 6 * 3 + 2 * 3;
 /// Most bytes that a sample can take: an id, its count, a timestamp, a value.
 const SAMPLE_BYTES_MAX: usize = 16 + 5 + 10 + 8;
 
 #[derive(Debug, Default)]
 struct SectionBuilder {
-    tenant: Option<TenantId>,
     partition: u32,
     definitions: Vec<u8>,
-    ids: Vec<u8>,
-    run_counts: Vec<u8>,
-    run_count: u32,
-    /// Samples in the run that is open.
-    run_len: u64,
-    last_id: Option<SeriesId>,
-    last_timestamp: i64,
-    timestamps: Vec<u8>,
-    values: Vec<u8>,
+    floats: Floats,
     exemplars: Vec<u8>,
     metadata: Vec<u8>,
     histograms: Vec<u8>,
     float_histograms: Vec<u8>,
 }
 
-impl SectionBuilder {
-    fn reset(&mut self, tenant: &TenantId, partition: PartitionId) {
-        self.tenant = Some(tenant.clone());
-        self.partition = partition.0;
-        for column in [
-            &mut self.definitions,
-            &mut self.ids,
-            &mut self.run_counts,
-            &mut self.timestamps,
-            &mut self.values,
-            &mut self.exemplars,
-            &mut self.metadata,
-            &mut self.histograms,
-            &mut self.float_histograms,
-        ] {
-            column.clear();
-        }
+#[derive(Debug, Default)]
+struct Floats {
+    ids: Vec<u8>,
+    run_counts: Vec<u8>,
+    run_count: usize,
+    /// Samples in the run that is open.
+    run_len: u64,
+    last_id: Option<SeriesId>,
+    last_timestamp: i64,
+    /// Samples with the last timestamp that were not written yet.
+    repeats: u64,
+    timestamps: Vec<u8>,
+    values: Vec<u8>,
+}
+
+impl Floats {
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.run_counts.clear();
         self.run_count = 0;
         self.run_len = 0;
         self.last_id = None;
-        self.last_timestamp = 0;
+        self.repeats = 0;
+        self.timestamps.clear();
+        self.values.clear();
     }
 
     fn close_run(&mut self) {
@@ -74,7 +74,7 @@ impl SectionBuilder {
         }
     }
 
-    fn push(&mut self, id: SeriesId, timestamp: i64, value: f64) {
+    fn push(&mut self, base: i64, id: SeriesId, timestamp: i64, value: f64) {
         if self.last_id != Some(id) {
             self.close_run();
             self.ids.extend_from_slice(&id.0.to_le_bytes());
@@ -82,56 +82,77 @@ impl SectionBuilder {
             self.last_id = Some(id);
         }
         self.run_len += 1;
-        put_varint(&mut self.timestamps, timestamp.wrapping_sub(self.last_timestamp));
+        let before = if self.values.is_empty() { base } else { self.last_timestamp };
+        if timestamp == before {
+            self.repeats += 1;
+        } else {
+            self.write_repeats();
+            put_varint(&mut self.timestamps, timestamp.wrapping_sub(before));
+        }
         self.last_timestamp = timestamp;
         self.values.extend_from_slice(&value.to_bits().to_le_bytes());
     }
 
+    fn write_repeats(&mut self) {
+        put_timestamp_repeats(&mut self.timestamps, self.repeats);
+        self.repeats = 0;
+    }
+
     fn write(&mut self, out: &mut Vec<u8>) {
         self.close_run();
-        let tenant = self.tenant.as_ref().expect("a used section has a tenant").as_str();
-        out.push(u8::try_from(tenant.len()).expect("TenantId::BYTES_MAX is less than 256"));
-        out.extend_from_slice(tenant.as_bytes());
-        out.extend_from_slice(&self.partition.to_le_bytes());
-        let count_at = out.len();
+        self.write_repeats();
+        let beyond = self.values.len() / 8 - self.run_count;
+        let run_counts: &[u8] = if beyond > 0 { &self.run_counts } else { &[] };
+        put_floats(out, self.run_count, beyond, [&self.ids, run_counts, &self.timestamps, &self.values]);
+    }
+}
+
+/// A column of floats with its length: ids, counts, timestamps and values.
+pub(crate) fn put_floats(out: &mut Vec<u8>, run_count: usize, beyond: usize, parts: [&[u8]; 4]) {
+    let counts_len = uvarint_len(run_count) + uvarint_len(beyond);
+    put_uvarint(out, (counts_len + parts.iter().map(|part| part.len()).sum::<usize>()) as u64);
+    put_uvarint(out, run_count as u64);
+    put_uvarint(out, beyond as u64);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+fn uvarint_len(n: usize) -> usize {
+    let bits = (usize::BITS - n.leading_zeros()).max(1);
+    bits.div_ceil(7) as usize
+}
+
+impl SectionBuilder {
+    fn reset(&mut self, partition: PartitionId) {
+        self.partition = partition.0;
+        self.floats.clear();
+        let columns = [&mut self.definitions, &mut self.exemplars, &mut self.metadata, &mut self.histograms];
+        columns.into_iter().for_each(Vec::clear);
+        self.float_histograms.clear();
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>) {
+        put_uvarint(out, u64::from(self.partition));
+        let columns_at = out.len();
         out.push(0);
-        let mut column = |kind: u8, parts: &[&[u8]]| {
-            let len: usize = parts.iter().map(|p| p.len()).sum();
-            out[count_at] += 1;
-            out.push(kind);
-            out.extend_from_slice(&u32::try_from(len).expect("a batch is at most 1 MiB").to_le_bytes());
-            for p in parts {
-                out.extend_from_slice(p);
+        for k in 0..kind::COUNT {
+            let column = match k {
+                kind::DEFINITIONS => &self.definitions,
+                kind::FLOATS if self.floats.run_count > 0 => {
+                    self.floats.write(out);
+                    out[columns_at] |= 1 << k;
+                    continue;
+                }
+                kind::HISTOGRAMS => &self.histograms,
+                kind::FLOAT_HISTOGRAMS => &self.float_histograms,
+                kind::EXEMPLARS => &self.exemplars,
+                kind::METADATA => &self.metadata,
+                _ => continue,
+            };
+            if !column.is_empty() {
+                put_uvarint(out, column.len() as u64);
+                out.extend_from_slice(column);
+                out[columns_at] |= 1 << k;
             }
-        };
-        if !self.definitions.is_empty() {
-            column(kind::DEFINITIONS, &[&self.definitions]);
-        }
-        if self.run_count > 0 {
-            let sample_count = u32::try_from(self.values.len() / 8).expect("a batch is at most 1 MiB");
-            column(
-                kind::FLOATS,
-                &[
-                    &self.run_count.to_le_bytes(),
-                    &sample_count.to_le_bytes(),
-                    &self.ids,
-                    &self.run_counts,
-                    &self.timestamps,
-                    &self.values,
-                ],
-            );
-        }
-        if !self.histograms.is_empty() {
-            column(kind::HISTOGRAMS, &[&self.histograms]);
-        }
-        if !self.float_histograms.is_empty() {
-            column(kind::FLOAT_HISTOGRAMS, &[&self.float_histograms]);
-        }
-        if !self.exemplars.is_empty() {
-            column(kind::EXEMPLARS, &[&self.exemplars]);
-        }
-        if !self.metadata.is_empty() {
-            column(kind::METADATA, &[&self.metadata]);
         }
     }
 }
@@ -149,11 +170,11 @@ impl BatchBuilder {
 
     /// An upper bound on the bytes that [`BatchBuilder::finish`] would write now.
     pub fn byte_len_max(&self) -> usize {
-        HEADER_BYTES + self.bytes
+        HEADER_BYTES_MAX + self.bytes
     }
 
-    fn section(&mut self, tenant: &TenantId, partition: PartitionId) -> &mut SectionBuilder {
-        let known = |s: &SectionBuilder| s.partition == partition.0 && s.tenant.as_ref() == Some(tenant);
+    fn section(&mut self, partition: PartitionId) -> &mut SectionBuilder {
+        let known = |s: &SectionBuilder| s.partition == partition.0;
         let slot = partition.0 as usize % HINTS_MAX;
         let hint = self.by_partition.get(slot).map_or(usize::MAX, |n| (*n as usize).wrapping_sub(1));
         let used = &self.sections[..self.used];
@@ -163,8 +184,8 @@ impl BatchBuilder {
                 if self.used == self.sections.len() {
                     self.sections.push(SectionBuilder::default());
                 }
-                self.sections[self.used].reset(tenant, partition);
-                self.bytes += SECTION_BYTES + tenant.as_str().len();
+                self.sections[self.used].reset(partition);
+                self.bytes += SECTION_BYTES_MAX;
                 if self.by_partition.len() <= slot {
                     self.by_partition.resize(slot + 1, 0);
                 }
@@ -177,50 +198,36 @@ impl BatchBuilder {
     }
 
     /// Says what `id` means.
-    pub fn define(&mut self, tenant: &TenantId, partition: PartitionId, id: SeriesId, packed_labels: &[u8]) {
+    pub fn define(&mut self, partition: PartitionId, id: SeriesId, packed_labels: &[u8]) {
         self.bytes += 16 + 4 + packed_labels.len();
-        let out = &mut self.section(tenant, partition).definitions;
+        let out = &mut self.section(partition).definitions;
         out.extend_from_slice(&id.0.to_le_bytes());
         put_bytes(out, packed_labels);
     }
 
     /// One float sample.
-    pub fn push(&mut self, tenant: &TenantId, partition: PartitionId, id: SeriesId, timestamp: i64, value: f64) {
+    pub fn push(&mut self, partition: PartitionId, id: SeriesId, timestamp: i64, value: f64) {
         self.bytes += SAMPLE_BYTES_MAX;
-        self.section(tenant, partition).push(id, timestamp, value);
+        let base = *self.base.get_or_insert(timestamp);
+        self.section(partition).floats.push(base, id, timestamp, value);
     }
 
     /// One sample of any kind. A histogram must be valid and at most [`crate::HISTOGRAM_BYTES_MAX`] long.
-    pub fn value(
-        &mut self,
-        tenant: &TenantId,
-        partition: PartitionId,
-        id: SeriesId,
-        timestamp: i64,
-        value: &SampleValue,
-    ) {
+    pub fn value(&mut self, partition: PartitionId, id: SeriesId, timestamp: i64, value: &SampleValue) {
         let bytes = histogram::histogram_bytes_max(value);
         self.bytes += bytes;
         let out = match value {
-            SampleValue::Float(v) => return self.push(tenant, partition, id, timestamp, *v),
-            SampleValue::Histogram(_) => &mut self.section(tenant, partition).histograms,
-            SampleValue::FloatHistogram(_) => &mut self.section(tenant, partition).float_histograms,
+            SampleValue::Float(v) => return self.push(partition, id, timestamp, *v),
+            SampleValue::Histogram(_) => &mut self.section(partition).histograms,
+            SampleValue::FloatHistogram(_) => &mut self.section(partition).float_histograms,
         };
         histogram::put(out, id, timestamp, value);
     }
 
     /// One exemplar.
-    pub fn exemplar(
-        &mut self,
-        tenant: &TenantId,
-        partition: PartitionId,
-        id: SeriesId,
-        timestamp: i64,
-        value: f64,
-        labels: &Labels,
-    ) {
+    pub fn exemplar(&mut self, partition: PartitionId, id: SeriesId, timestamp: i64, value: f64, labels: &Labels) {
         self.bytes += 16 + 8 + 8 + 4 + labels.as_packed().len();
-        let out = &mut self.section(tenant, partition).exemplars;
+        let out = &mut self.section(partition).exemplars;
         out.extend_from_slice(&id.0.to_le_bytes());
         out.extend_from_slice(&timestamp.to_le_bytes());
         out.extend_from_slice(&value.to_bits().to_le_bytes());
@@ -228,32 +235,30 @@ impl BatchBuilder {
     }
 
     /// Metadata of the metric family `name`.
-    pub fn metadata(&mut self, tenant: &TenantId, partition: PartitionId, name: &str, metadata: &Metadata) {
+    pub fn metadata(&mut self, partition: PartitionId, name: &str, metadata: &Metadata) {
         self.bytes += 1 + 12 + name.len() + metadata.help.len() + metadata.unit.len();
-        let out = &mut self.section(tenant, partition).metadata;
+        let out = &mut self.section(partition).metadata;
         out.push(type_code(metadata.metric_type));
         for text in [name, &metadata.help, &metadata.unit] {
             put_bytes(out, text.as_bytes());
         }
     }
 
-    /// Appends the batch to `out` and starts an empty one.
-    pub fn finish(&mut self, header: BatchHeader, out: &mut Vec<u8>) {
-        out.push(VERSION);
-        out.extend_from_slice(&header.group.to_le_bytes());
-        out.extend_from_slice(&header.generation.to_le_bytes());
-        out.extend_from_slice(&header.writer.to_le_bytes());
-        out.extend_from_slice(&header.seq.to_le_bytes());
-        out.extend_from_slice(&u32::try_from(self.used).expect("sections are few").to_le_bytes());
-        for section in &mut self.sections[..self.used] {
-            section.write(out);
-        }
+    /// Appends the batch, which is of this tenant, to `out` and starts an empty one.
+    pub fn finish(&mut self, header: BatchHeader, tenant: &TenantId, out: &mut Vec<u8>) {
+        put_header(header, tenant, self.base.unwrap_or(0), self.used, out);
+        let used = &mut self.sections[..self.used];
+        self.order.clear();
+        self.order.extend(0..used.len());
+        self.order.sort_unstable_by_key(|i| used[*i].partition);
+        self.order.iter().for_each(|i| used[*i].write(out));
         self.clear();
     }
 
     /// Forgets what was put in.
     pub fn clear(&mut self) {
         self.used = 0;
+        self.base = None;
         self.bytes = 0;
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{Metadata, MetricType, PackedLabels, PartitionId, SeriesId, TenantId};
+use model::{PackedLabels, PartitionId, SeriesId, TenantId};
 
+use crate::floats::FloatColumn;
 use crate::histogram::HistogramIter;
-use crate::varint::{take_uvarint, take_varint};
+use crate::section::{Sections, histograms};
+use crate::varint::take_uvarint;
 use crate::{BATCH_BYTES_MAX, BatchHeader, VERSION, kind};
 
 /// Why bytes are no batch.
@@ -33,43 +35,32 @@ pub enum ParseError {
 #[derive(Clone, Debug)]
 pub struct Batch {
     header: BatchHeader,
+    tenant: TenantId,
+    /// What the first timestamp of each section is a difference to.
+    base: i64,
     bytes: Bytes,
     /// Shared: a batch is cloned for each replica that it is sent to.
-    sections: Arc<[Section]>,
+    places: Arc<[Place]>,
     mint: i64,
     maxt: i64,
     sample_count: usize,
 }
 
-/// The part of a batch for one tenant and partition.
-#[derive(Clone, Debug)]
-pub struct Section {
-    /// Whose.
-    pub tenant: TenantId,
-    /// Which partition.
-    pub partition: PartitionId,
-    columns: Vec<(u8, Bytes)>,
-}
-
-/// One column of a section.
-#[derive(Clone, Debug)]
-pub enum Column<'a> {
-    /// What ids mean.
-    Definitions(DefinitionIter<'a>),
-    /// Float samples.
-    Floats(FloatColumn<'a>),
-    /// Native histograms, of one kind.
-    Histograms(HistogramIter<'a>),
-    /// Exemplars.
-    Exemplars(ExemplarIter<'a>),
-    /// Metadata.
-    Metadata(MetadataIter<'a>),
+/// Where a section is in the bytes of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) partition: PartitionId,
+    /// Which columns it has.
+    pub(crate) columns: u8,
+    /// Where the length of the first column begins.
+    pub(crate) begin: u32,
+    pub(crate) end: u32,
 }
 
 pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
         Some(head)
@@ -97,8 +88,13 @@ impl<'a> Cursor<'a> {
         self.array().map(|b| SeriesId(u128::from_le_bytes(b)))
     }
 
-    fn sized(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn sized(&mut self) -> Option<&'a [u8]> {
         let n = self.u32()?;
+        self.take(usize::try_from(n).ok()?)
+    }
+
+    pub(crate) fn sized_by_uvarint(&mut self) -> Option<&'a [u8]> {
+        let n = take_uvarint(&mut self.0)?;
         self.take(usize::try_from(n).ok()?)
     }
 }
@@ -114,41 +110,61 @@ impl Batch {
         if version != VERSION {
             return Err(ParseError::Version(version));
         }
-        let (header, section_count) = read_header(&mut c).ok_or(ParseError::Malformed("header"))?;
+        let (header, base) = read_header(&mut c).ok_or(ParseError::Malformed("header"))?;
+        let tenant = read_tenant(&mut c).ok_or(ParseError::Malformed("tenant"))?;
+        let section_count = take_uvarint(&mut c.0).ok_or(ParseError::Malformed("number of sections"))?;
         let mut batch = Batch {
             header,
-            sections: Arc::default(),
+            tenant,
+            base,
+            places: Arc::default(),
             mint: i64::MAX,
             maxt: i64::MIN,
             sample_count: 0,
             bytes: bytes.clone(),
         };
-        let (mut sections, mut scratch) = (Vec::with_capacity(section_count.min(64)), Vec::new());
+        let mut places: Vec<Place> =
+            Vec::with_capacity(usize::try_from(section_count.min(64)).expect("it is at most 64"));
+        let mut scratch = Vec::new();
         for _ in 0..section_count {
-            let section = read_section(&bytes, &mut c)?;
-            for (k, column) in &section.columns {
-                batch.check_column(*k, column, &section.tenant, &mut scratch)?;
+            let place = batch.check_section(bytes.len(), &mut c, &mut scratch)?;
+            if places.last().is_some_and(|before| before.partition >= place.partition) {
+                return Err(ParseError::Malformed("partitions are not in order"));
             }
-            sections.push(section);
+            places.push(place);
         }
         if !c.0.is_empty() {
             return Err(ParseError::Malformed("bytes after the last section"));
         }
-        batch.sections = sections.into();
+        batch.places = places.into();
         Ok(batch)
     }
 
-    fn check_column(
+    fn check_section(
         &mut self,
-        k: u8,
-        bytes: &[u8],
-        tenant: &TenantId,
+        bytes_len: usize,
+        c: &mut Cursor<'_>,
         scratch: &mut Vec<u8>,
-    ) -> Result<(), ParseError> {
+    ) -> Result<Place, ParseError> {
+        let partition = take_uvarint(&mut c.0).and_then(|partition| u32::try_from(partition).ok());
+        let (partition, columns) = partition.zip(c.u8()).ok_or(ParseError::Malformed("section"))?;
+        if let Some(unknown) = (kind::COUNT..8).find(|k| columns >> k & 1 == 1) {
+            return Err(ParseError::Kind(unknown));
+        }
+        let at = |c: &Cursor<'_>| u32::try_from(bytes_len - c.0.len()).expect("a batch is at most 1 MiB");
+        let begin = at(c);
+        for k in kind::of(columns) {
+            let column = c.sized_by_uvarint().ok_or(ParseError::Malformed("section"))?;
+            self.check_column(k, column, scratch)?;
+        }
+        Ok(Place { partition: PartitionId(partition), columns, begin, end: at(c) })
+    }
+
+    fn check_column(&mut self, k: u8, bytes: &[u8], scratch: &mut Vec<u8>) -> Result<(), ParseError> {
         match k {
-            kind::DEFINITIONS => check_definitions(bytes, tenant, scratch),
+            kind::DEFINITIONS => check_definitions(bytes, &self.tenant, scratch),
             kind::FLOATS => {
-                let column = FloatColumn::check(bytes).ok_or(ParseError::Malformed("float column"))?;
+                let column = FloatColumn::check(bytes, self.base).ok_or(ParseError::Malformed("float column"))?;
                 self.mint = self.mint.min(column.mint);
                 self.maxt = self.maxt.max(column.maxt);
                 self.sample_count += column.sample_count;
@@ -181,9 +197,18 @@ impl Batch {
         &self.bytes
     }
 
-    /// By tenant and partition.
-    pub fn sections(&self) -> &[Section] {
-        &self.sections
+    /// Whose it is.
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// By partition, in order; each partition once.
+    pub fn sections(&self) -> Sections<'_> {
+        Sections { tenant: &self.tenant, base: self.base, bytes: &self.bytes, places: self.places.iter() }
+    }
+
+    pub(crate) fn base(&self) -> i64 {
+        self.base
     }
 
     /// Least and greatest timestamp of samples; `None` where there are no samples.
@@ -197,30 +222,14 @@ impl Batch {
     }
 }
 
-fn read_header(c: &mut Cursor<'_>) -> Option<(BatchHeader, usize)> {
+fn read_header(c: &mut Cursor<'_>) -> Option<(BatchHeader, i64)> {
     let header = BatchHeader { group: c.u32()?, generation: c.u64()?, writer: c.u64()?, seq: c.u64()? };
-    Some((header, usize::try_from(c.u32()?).ok()?))
+    Some((header, i64::from_le_bytes(c.array()?)))
 }
 
-fn read_section(bytes: &Bytes, c: &mut Cursor<'_>) -> Result<Section, ParseError> {
-    let mut read = || -> Option<Section> {
-        let tenant_len = c.u8()?;
-        let tenant = std::str::from_utf8(c.take(usize::from(tenant_len))?).ok()?;
-        let tenant = TenantId::new(tenant)?;
-        let partition = PartitionId(c.u32()?);
-        let column_count = c.u8()?;
-        let mut columns = Vec::with_capacity(usize::from(column_count));
-        for _ in 0..column_count {
-            let k = c.u8()?;
-            columns.push((k, bytes.slice_ref(c.sized()?)));
-        }
-        Some(Section { tenant, partition, columns })
-    };
-    read().ok_or(ParseError::Malformed("section"))
-}
-
-fn histograms(k: u8, bytes: &[u8]) -> HistogramIter<'_> {
-    HistogramIter { bytes, is_float: k == kind::FLOAT_HISTOGRAMS }
+fn read_tenant(c: &mut Cursor<'_>) -> Option<TenantId> {
+    let len = c.u8()?;
+    TenantId::new(std::str::from_utf8(c.take(usize::from(len))?).ok()?)
 }
 
 fn check_definitions(bytes: &[u8], tenant: &TenantId, scratch: &mut Vec<u8>) -> Result<(), ParseError> {
@@ -260,186 +269,6 @@ fn check_metadata(bytes: &[u8]) -> Result<(), ParseError> {
         }
     }
     Ok(())
-}
-
-impl Section {
-    /// In the order written: definitions before the samples that need them.
-    pub fn columns(&self) -> impl Iterator<Item = Column<'_>> {
-        self.columns.iter().map(|(k, bytes)| match *k {
-            kind::DEFINITIONS => Column::Definitions(DefinitionIter(bytes)),
-            kind::FLOATS => Column::Floats(FloatColumn::check(bytes).expect("checked by Batch::parse")),
-            kind::HISTOGRAMS | kind::FLOAT_HISTOGRAMS => Column::Histograms(histograms(*k, bytes)),
-            kind::EXEMPLARS => Column::Exemplars(ExemplarIter(bytes)),
-            kind::METADATA => Column::Metadata(MetadataIter(bytes)),
-            _ => unreachable!("Batch::parse refuses other kinds"),
-        })
-    }
-}
-
-/// What an id means.
-#[derive(Clone, Copy)]
-pub struct Definition<'a> {
-    /// The id.
-    pub id: SeriesId,
-    /// Its labels.
-    pub labels: PackedLabels<'a>,
-}
-
-/// See [`Column::Definitions`].
-#[derive(Clone, Debug)]
-pub struct DefinitionIter<'a>(&'a [u8]);
-
-impl<'a> Iterator for DefinitionIter<'a> {
-    type Item = Definition<'a>;
-    fn next(&mut self) -> Option<Definition<'a>> {
-        let mut c = Cursor(self.0);
-        let (id, packed) = (c.id()?, c.sized()?);
-        self.0 = c.0;
-        let labels = PackedLabels::trusted(packed);
-        Some(Definition { id, labels })
-    }
-}
-
-/// The float samples of a section: runs of samples of one series each.
-#[derive(Clone, Debug)]
-pub struct FloatColumn<'a> {
-    ids: &'a [u8],
-    run_counts: &'a [u8],
-    timestamps: &'a [u8],
-    values: &'a [u8],
-    sample_count: usize,
-    mint: i64,
-    maxt: i64,
-}
-
-impl<'a> FloatColumn<'a> {
-    fn check(bytes: &'a [u8]) -> Option<FloatColumn<'a>> {
-        let mut c = Cursor(bytes);
-        let run_count = usize::try_from(c.u32()?).ok()?;
-        let sample_count = usize::try_from(c.u32()?).ok()?;
-        let ids = c.take(run_count.checked_mul(16)?)?;
-        let run_counts = c.0;
-        let mut total: u64 = 0;
-        for _ in 0..run_count {
-            let n = take_uvarint(&mut c.0)?;
-            if n == 0 {
-                return None;
-            }
-            total = total.checked_add(n)?;
-        }
-        if total != sample_count as u64 {
-            return None;
-        }
-        let run_counts = &run_counts[..run_counts.len() - c.0.len()];
-        let split = c.0.len().checked_sub(sample_count.checked_mul(8)?)?;
-        let (timestamps, values) = c.0.split_at(split);
-        let (mut rest, mut t, mut mint, mut maxt) = (timestamps, 0i64, i64::MAX, i64::MIN);
-        for _ in 0..sample_count {
-            t = t.wrapping_add(take_varint(&mut rest)?);
-            mint = mint.min(t);
-            maxt = maxt.max(t);
-        }
-        rest.is_empty().then_some(FloatColumn { ids, run_counts, timestamps, values, sample_count, mint, maxt })
-    }
-
-    /// Number of runs: at most the number of series.
-    pub fn run_count(&self) -> usize {
-        self.ids.len() / 16
-    }
-
-    /// Calls `f` for each run, in order, with its samples as (timestamp in ms, value).
-    #[inline]
-    pub fn for_each_run(&self, mut f: impl FnMut(SeriesId, &mut dyn Iterator<Item = (i64, f64)>)) {
-        let (mut counts, mut timestamps, mut t) = (self.run_counts, self.timestamps, 0i64);
-        let mut values = self.values.chunks_exact(8);
-        for id in self.ids.chunks_exact(16) {
-            let id = SeriesId(u128::from_le_bytes(id.try_into().expect("chunks of 16 bytes")));
-            let n = take_uvarint(&mut counts).expect("checked");
-            let mut left = n;
-            let mut samples = std::iter::from_fn(|| {
-                left = left.checked_sub(1)?;
-                t = t.wrapping_add(take_varint(&mut timestamps).expect("checked"));
-                let v = values.next().expect("checked");
-                Some((t, f64::from_bits(u64::from_le_bytes(v.try_into().expect("chunks of 8 bytes")))))
-            });
-            f(id, &mut samples);
-            // The next run begins behind this one whether or not the caller took all of it.
-            samples.by_ref().for_each(drop);
-        }
-    }
-
-    /// A hash of the ids in their order.
-    pub fn ids_hash(&self) -> u64 {
-        xxhash_rust::xxh3::xxh3_64(self.ids)
-    }
-
-    /// The series of the column, in order; one may occur again.
-    pub fn ids(&self) -> impl Iterator<Item = SeriesId> {
-        self.ids.chunks_exact(16).map(|b| SeriesId(u128::from_le_bytes(b.try_into().expect("chunks of 16 bytes"))))
-    }
-}
-
-/// One exemplar.
-#[derive(Clone, Copy)]
-pub struct ExemplarEntry<'a> {
-    /// The series.
-    pub id: SeriesId,
-    /// When, in ms.
-    pub timestamp: i64,
-    /// What was observed.
-    pub value: f64,
-    /// Labels of the exemplar.
-    pub labels: PackedLabels<'a>,
-}
-
-/// See [`Column::Exemplars`].
-#[derive(Clone, Debug)]
-pub struct ExemplarIter<'a>(&'a [u8]);
-
-impl<'a> Iterator for ExemplarIter<'a> {
-    type Item = ExemplarEntry<'a>;
-    fn next(&mut self) -> Option<ExemplarEntry<'a>> {
-        let mut c = Cursor(self.0);
-        let id = c.id()?;
-        let (timestamp, value) = (i64::from_le_bytes(c.array()?), f64::from_bits(c.u64()?));
-        let labels = PackedLabels::trusted(c.sized()?);
-        self.0 = c.0;
-        Some(ExemplarEntry { id, timestamp, value, labels })
-    }
-}
-
-/// Metadata of one metric family.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetadataEntry {
-    /// The family.
-    pub name: String,
-    /// What is known of it.
-    pub metadata: Metadata,
-}
-
-/// See [`Column::Metadata`].
-#[derive(Clone, Debug)]
-pub struct MetadataIter<'a>(&'a [u8]);
-
-impl Iterator for MetadataIter<'_> {
-    type Item = MetadataEntry;
-    fn next(&mut self) -> Option<MetadataEntry> {
-        let mut c = Cursor(self.0);
-        let metric_type = match c.u8()? {
-            1 => MetricType::Counter,
-            2 => MetricType::Gauge,
-            3 => MetricType::Histogram,
-            4 => MetricType::GaugeHistogram,
-            5 => MetricType::Summary,
-            6 => MetricType::Info,
-            7 => MetricType::StateSet,
-            _ => MetricType::Unknown,
-        };
-        let mut text = || std::str::from_utf8(c.sized()?).ok().map(str::to_owned);
-        let (name, help, unit) = (text()?, text()?, text()?);
-        self.0 = c.0;
-        Some(MetadataEntry { name, metadata: Metadata { metric_type, help, unit } })
-    }
 }
 
 #[cfg(test)]

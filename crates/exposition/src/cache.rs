@@ -17,6 +17,7 @@ use crate::entry::{Entry, Sample, Series};
 use crate::error::ParseError;
 use crate::parser::Parser;
 use crate::scan::Dialect;
+use crate::text::Words;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -109,7 +110,7 @@ struct Remembered<T> {
 /// let mut cache = ScrapeCache::new(Staleness::WithoutTimestamp);
 /// let mut sum = 0.0;
 /// for page in ["a 1\nb 2\n", "a 3\nc 4\n"] {
-///     let mut parser = Parser::new(Format::Text, page.as_bytes()).expect("text has a parser");
+///     let mut parser = Parser::new(Format::Text, page.as_bytes());
 ///     loop {
 ///         cache.take_unchanged(&mut parser, |_series: &String, sample| sum += sample.value);
 ///         match cache.next(&mut parser).expect("the page is good") {
@@ -139,7 +140,8 @@ pub struct ScrapeCache<T> {
     index: HashTable<u32>,
     hasher: RandomState,
     staleness: Staleness,
-    dialect: Option<Dialect>,
+    /// How the page was read that the lines are of.
+    read_as: Option<(Dialect, Words)>,
     /// Number of the current scrape.
     scrape: u32,
     /// The last scrape whose series have no staleness markers yet.
@@ -174,7 +176,7 @@ impl<T: Hash + Eq> ScrapeCache<T> {
             index: HashTable::new(),
             hasher: RandomState::default(),
             staleness,
-            dialect: None,
+            read_as: None,
             scrape: FIRST_SCRAPE,
             live_scrape: NOT_LIVE,
             started: false,
@@ -192,7 +194,7 @@ impl<T: Hash + Eq> ScrapeCache<T> {
     /// The next line of a page. Call it from the first line on for one page, then [`ScrapeCache::finish`] once.
     pub fn next<'p>(&mut self, parser: &'p mut Parser<'_>) -> Result<Option<Line<'p>>, ParseError> {
         if !self.started {
-            self.start(parser.dialect);
+            self.start((parser.dialect, parser.words));
         }
         loop {
             let predicted = self.predicted;
@@ -220,7 +222,7 @@ impl<T: Hash + Eq> ScrapeCache<T> {
     /// it does not understand is left to [`ScrapeCache::next`], so the two are called in turn.
     pub fn take_unchanged(&mut self, parser: &mut Parser<'_>, mut each: impl FnMut(&T, Sample)) -> usize {
         if !self.started {
-            self.start(parser.dialect);
+            self.start((parser.dialect, parser.words));
         }
         if !parser.begin_line() {
             return 0;
@@ -445,9 +447,9 @@ impl<T: Hash + Eq> ScrapeCache<T> {
     /// Begins a page. In another format the same text can mean something else: all lines will be new then, and their `T` tell
     /// which series go on.
     #[cold]
-    fn start(&mut self, dialect: Dialect) {
-        if self.dialect != Some(dialect) {
-            self.dialect = Some(dialect);
+    fn start(&mut self, read_as: (Dialect, Words)) {
+        if self.read_as != Some(read_as) {
+            self.read_as = Some(read_as);
             self.index.clear();
             self.first = NONE;
         }

@@ -47,7 +47,7 @@ pub struct ExemplarLine<'a> {
 pub struct Encoder {
     page: Page,
     escaping: Escaping,
-    out: Vec<u8>,
+    pub(crate) out: Vec<u8>,
 }
 
 impl Encoder {
@@ -164,7 +164,7 @@ impl Encoder {
         }
     }
 
-    fn put_series<'l>(&mut self, name: &str, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
+    pub(crate) fn put_series<'l>(&mut self, name: &str, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
         let name = escape_name(name, self.escaping);
         let bare = is_legacy_metric_name(&name);
         let mut separator = b'{';
@@ -195,7 +195,7 @@ impl Encoder {
     }
 
     /// The name of a metric or family.
-    fn put_name(&mut self, name: &str) {
+    pub(crate) fn put_name(&mut self, name: &str) {
         self.put_name_if(is_legacy_metric_name(name), name);
     }
 
@@ -209,7 +209,7 @@ impl Encoder {
         self.out.push(b'"');
     }
 
-    fn put_escaped(&mut self, text: &str, quotes: bool) {
+    pub(crate) fn put_escaped(&mut self, text: &str, quotes: bool) {
         for b in text.bytes() {
             match b {
                 b'\\' => self.out.extend_from_slice(b"\\\\"),
@@ -225,7 +225,7 @@ impl Encoder {
     }
 
     /// Milliseconds in the text format, seconds in OpenMetrics.
-    fn put_timestamp(&mut self, at: TimestampMs) {
+    pub(crate) fn put_timestamp(&mut self, at: TimestampMs) {
         if !self.is_openmetrics() {
             return self.out.extend_from_slice(at.0.to_string().as_bytes());
         }

@@ -7,7 +7,7 @@ use model::{Exemplar, MetricType, TimestampMs};
 use crate::labels::{LabelsError, LabelsScratch};
 use crate::scan::Dialect;
 
-/// One entry of a page. A native histogram will be one more, once a format that has them is read.
+/// One entry of a page. Native histograms stand beside the lines: see [`Lines`](crate::Lines).
 #[derive(Clone, Debug)]
 pub enum Entry<'a> {
     /// A sample of a series.

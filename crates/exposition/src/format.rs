@@ -13,7 +13,7 @@ pub enum Format {
     Text,
     /// OpenMetrics, of any version.
     OpenMetrics,
-    /// Length-delimited protobuf messages; there is no parser of it yet.
+    /// Length-delimited protobuf messages, read as lines.
     Protobuf,
 }
 

@@ -1,15 +1,16 @@
 //! Entry points for fuzzing: any bytes, no panic.
 
 use crate::{
-    Entry, Escaping, Format, LabelsScratch, Line, Offer, Outcome, Parser, ScrapeCache, ScrapeProtocol, Staleness,
-    format_float, format_for, format_openmetrics_float, negotiate, parse_go_float, parse_value,
+    ClassicLines, Entry, Escaping, Format, HistogramChoice, LabelsScratch, Line, Lines, Offer, Outcome, Parser,
+    ScrapeCache, ScrapeProtocol, Staleness, format_float, format_for, format_openmetrics_float, negotiate,
+    parse_go_float, parse_value, with_custom_buckets,
 };
 
 /// Reads `page` as both formats, labels and exemplars included.
 pub fn fuzz_parser(page: &[u8]) {
     let mut scratch = LabelsScratch::new();
     for format in [Format::Text, Format::OpenMetrics] {
-        let Ok(mut parser) = Parser::new(format, page) else { continue };
+        let mut parser = Parser::new(format, page);
         while let Ok(Some(entry)) = parser.next() {
             if let Entry::Series(series) = entry {
                 let labels = series.labels(&mut scratch).and_then(|()| scratch.to_labels()).ok();
@@ -18,6 +19,39 @@ pub fn fuzz_parser(page: &[u8]) {
             }
         }
     }
+}
+
+/// A page of messages, and what is chosen of its histograms in the first byte. Its lines are read without an error, and what stands
+/// beside them belongs to one of them.
+pub fn fuzz_messages(bytes: &[u8]) {
+    let Some((first, page)) = bytes.split_first() else { return };
+    let choice =
+        HistogramChoice { native: first & 1 > 0, classic_too: first & 2 > 0, to_custom_buckets: first & 4 > 0 };
+    check_lines(&crate::protobuf::lines(page, choice), Format::Protobuf);
+}
+
+/// A page of lines whose classic histograms become native ones.
+pub fn fuzz_conversion(page: &[u8]) {
+    for format in [Format::Text, Format::OpenMetrics] {
+        let error = plain(format, page).1;
+        for classic in [ClassicLines::Keep, ClassicLines::Drop] {
+            let lines = with_custom_buckets(format, page, classic);
+            assert_eq!(lines.error.is_some(), error.is_some(), "{:?} {error:?}", lines.error);
+            if error.is_none() {
+                check_lines(&lines, format);
+            }
+        }
+    }
+}
+
+fn check_lines(lines: &Lines, format: Format) {
+    let (samples, error) = plain(format, &lines.text);
+    assert_eq!(error, None, "{:?}", String::from_utf8_lossy(&lines.text));
+    let is_line = |line: u64| line < samples.len() as u64;
+    assert!(lines.histograms.is_sorted_by(|a, b| a.line < b.line));
+    assert!(lines.histograms.iter().all(|h| is_line(h.line)));
+    assert!(lines.exemplars.is_sorted_by_key(|(line, _)| *line));
+    assert!(lines.exemplars.iter().all(|(line, _)| is_line(*line)));
 }
 
 /// Scrapes `first`, then `second`, twice each, with one cache, and checks that it gives what the bare parser gives.
@@ -81,7 +115,7 @@ type Samples = (Vec<(Vec<u8>, u64, Option<i64>)>, Option<String>);
 
 fn scrape(cache: &mut ScrapeCache<Vec<u8>>, hot: Hot, format: Format, page: &[u8]) -> Samples {
     let mut samples = Vec::new();
-    let Ok(mut parser) = Parser::new(format, page) else { return (samples, None) };
+    let mut parser = Parser::new(format, page);
     let error = loop {
         if hot == Hot::Yes {
             cache.take_unchanged(&mut parser, |text, sample| {
@@ -108,7 +142,7 @@ fn scrape(cache: &mut ScrapeCache<Vec<u8>>, hot: Hot, format: Format, page: &[u8
 
 fn plain(format: Format, page: &[u8]) -> Samples {
     let mut samples = Vec::new();
-    let Ok(mut parser) = Parser::new(format, page) else { return (samples, None) };
+    let mut parser = Parser::new(format, page);
     loop {
         match parser.next() {
             Ok(Some(Entry::Series(series))) => {

@@ -8,12 +8,8 @@ use crate::format::Format;
 use crate::labels::LabelsError;
 use crate::number::{fast_decimal, parse_value, short_integer_line, take_digits};
 use crate::scan::{Cursor, Dialect};
+use crate::text::Words;
 use crate::{LabelsScratch, openmetrics, text};
-
-/// There is no parser for this format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no parser for the format {0}")]
-pub struct UnsupportedFormat(pub Format);
 
 /// Where between two entries the parser is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +22,12 @@ pub(crate) enum Place {
     Done,
 }
 
-/// Reads one page. The entries lend from the page, or (a format to come) from the parser.
+/// Reads one page. The entries lend from the page.
 #[derive(Clone, Debug)]
 pub struct Parser<'a> {
     pub(crate) cursor: Cursor<'a>,
     pub(crate) dialect: Dialect,
+    pub(crate) words: Words,
     /// Of the last `TYPE` line, whatever its family.
     pub(crate) metric_type: MetricType,
     pub(crate) place: Place,
@@ -41,27 +38,28 @@ pub struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// A parser of a page. `Err` for a format that has none.
-    pub fn new(format: Format, page: &'a [u8]) -> Result<Parser<'a>, UnsupportedFormat> {
-        let dialect = match format {
-            Format::Text => Dialect::Text,
-            Format::OpenMetrics => Dialect::OpenMetrics,
-            Format::Protobuf => return Err(UnsupportedFormat(format)),
+    /// A parser of a page. One of messages must have been written as lines, by [`protobuf::lines`](crate::protobuf::lines).
+    pub fn new(format: Format, page: &'a [u8]) -> Parser<'a> {
+        let (dialect, words) = match format {
+            Format::Text => (Dialect::Text, Words::Text),
+            Format::OpenMetrics => (Dialect::OpenMetrics, Words::Text),
+            Format::Protobuf => (Dialect::Text, Words::OfMessages),
         };
         let cursor = Cursor::new(page, dialect);
-        Ok(Parser {
+        Parser {
             cursor,
             dialect,
+            words,
             metric_type: MetricType::Unknown,
             place: Place::LineStart,
             start: 0,
             exemplar: None,
-        })
+        }
     }
 
     /// The next entry; `None` at the end of the page and after an error. A page may fail behind entries that were given out:
     /// whoever stores samples rolls them back then.
-    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend from itself, as protobuf will need to")]
+    #[expect(clippy::should_implement_trait, reason = "a failed parser is no iterator that ends")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, ParseError> {
         self.next_entry()
     }
@@ -197,6 +195,11 @@ impl<'a> Parser<'a> {
     pub(crate) fn last_line(&self) -> Option<&'a [u8]> {
         let line = self.cursor.bytes.get(self.start..self.cursor.at)?;
         line.ends_with(b"\n").then_some(line)
+    }
+
+    /// The entry that was read last, with its line break if that is written.
+    pub(crate) fn entry_bytes(&self) -> &'a [u8] {
+        self.cursor.slice(self.start, self.cursor.at)
     }
 
     pub(crate) fn unexpected(&self, expected: &'static str, token: Token) -> Box<ParseErrorKind> {

@@ -51,6 +51,15 @@ pub(crate) fn next<'a>(p: &mut Parser<'a>) -> Result<Option<Entry<'a>>> {
     }
 }
 
+/// Which words the lines may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// Those of the text format.
+    Text,
+    /// Those and what a page of messages has besides, which was written as lines: `UNIT`, and the type of gauge histograms.
+    OfMessages,
+}
+
 /// A line that begins with `#`. Anything but `HELP` and `TYPE` is a comment.
 fn comment_or_metadata<'a>(p: &mut Parser<'a>) -> Result<Option<Entry<'a>>> {
     p.cursor.step();
@@ -64,7 +73,7 @@ fn comment_or_metadata<'a>(p: &mut Parser<'a>) -> Result<Option<Entry<'a>>> {
         if p.cursor.current() == 0 {
             return Ok(None);
         }
-    } else if let Some(keyword) = keyword(&mut p.cursor) {
+    } else if let Some(keyword) = keyword(&mut p.cursor, p.words) {
         return metadata(p, keyword).map(Some);
     } else {
         while p.cursor.current() != b'\n' {
@@ -77,10 +86,11 @@ fn comment_or_metadata<'a>(p: &mut Parser<'a>) -> Result<Option<Entry<'a>>> {
 }
 
 /// `HELP` or `TYPE` and the blanks behind it. Where it is neither, the cursor has moved within the line.
-fn keyword(cursor: &mut Cursor<'_>) -> Option<Token> {
+fn keyword(cursor: &mut Cursor<'_>, words: Words) -> Option<Token> {
     let (word, token): (&[u8], Token) = match cursor.current() {
         b'H' => (b"HELP", Token::Help),
         b'T' => (b"TYPE", Token::Type),
+        b'U' if words == Words::OfMessages => (b"UNIT", Token::Unit),
         _ => return None,
     };
     if !cursor.take_word(word) || !matches!(cursor.current(), b' ' | b'\t') {
@@ -108,9 +118,11 @@ fn metadata<'a>(p: &mut Parser<'a>, keyword: Token) -> Result<Entry<'a>> {
     };
     let text = metadata_text(&mut p.cursor);
     let entry = if keyword == Token::Type {
-        let metric_type = metric_type(text).ok_or_else(|| ParseErrorKind::MetricType(text.into()))?;
+        let metric_type = metric_type(text, p.words).ok_or_else(|| ParseErrorKind::MetricType(text.into()))?;
         p.metric_type = metric_type;
         Entry::Type { family, metric_type }
+    } else if keyword == Token::Unit {
+        Entry::Unit { family, unit: text }
     } else {
         let text = std::str::from_utf8(text).map_err(|_| ParseErrorKind::HelpNotUtf8(text.into()))?;
         Entry::Help { family, text: help_text(text, Escapes::TextHelp) }
@@ -136,13 +148,14 @@ fn metadata_text<'a>(cursor: &mut Cursor<'a>) -> &'a [u8] {
     if is_blank { &[] } else { text.get(1..).unwrap_or_default() }
 }
 
-fn metric_type(word: &[u8]) -> Option<MetricType> {
+fn metric_type(word: &[u8], words: Words) -> Option<MetricType> {
     match word {
         b"counter" => Some(MetricType::Counter),
         b"gauge" => Some(MetricType::Gauge),
         b"histogram" => Some(MetricType::Histogram),
         b"summary" => Some(MetricType::Summary),
         b"untyped" => Some(MetricType::Unknown),
+        b"gaugehistogram" if words == Words::OfMessages => Some(MetricType::GaugeHistogram),
         _ => None,
     }
 }

@@ -110,17 +110,19 @@ fn select(head: &Arc<Head>, request: &SelectRequest) -> Result<Vec<Told>, String
 
 /// Two more samples for each series that is there: one at once, one after a while, so that chunks are sealed.
 fn append_everywhere(head: &Arc<Head>) {
-    let mut builder = BatchBuilder::new();
-    for (tenant, partition, id) in head.all_series() {
-        for t in [5_000, 1_700_000_000_000] {
-            builder.push(&tenant, partition, id, t, 2.0);
+    for series in head.all_series().chunk_by(|a, b| a.0 == b.0) {
+        let mut builder = BatchBuilder::new();
+        for (_, partition, id) in series {
+            for t in [5_000, 1_700_000_000_000] {
+                builder.push(*partition, *id, t, 2.0);
+            }
         }
+        let (header, mut bytes) = (BatchHeader { group: 0, generation: 1, writer: 1, seq: 1 }, Vec::new());
+        builder.finish(header, &series[0].0, &mut bytes);
+        let batch = Batch::parse(bytes.into()).expect("we built it");
+        let refs = head.check(&batch).unwrap_or_default();
+        head.apply(head.applied() + 1, &batch, &refs).expect("the disk works");
     }
-    let mut bytes = Vec::new();
-    builder.finish(BatchHeader { group: 0, generation: 1, writer: 1, seq: 1 }, &mut bytes);
-    let batch = Batch::parse(bytes.into()).expect("we built it");
-    let refs = head.check(&batch).unwrap_or_default();
-    head.apply(head.applied() + 1, &batch, &refs).expect("the disk works");
 }
 
 impl Head {

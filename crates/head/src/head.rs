@@ -122,8 +122,8 @@ impl Head {
         let mut refs = Vec::new();
         let mut unknown = Vec::new();
         let mut defined = BTreeSet::new();
+        let tenant = self.tenant(batch.tenant());
         for section in batch.sections() {
-            let tenant = self.tenant(&section.tenant);
             let partition = tenant.as_ref().and_then(|t| t.partitions.get(section.partition.0 as usize));
             let mut partition = partition.map(|p| p.lock());
             for column in section.columns() {
@@ -173,7 +173,7 @@ impl Head {
         let mut unknown = BTreeSet::new();
         let mut defined = BTreeSet::new();
         for section in batches.into_iter().flat_map(Batch::sections) {
-            let tenant = self.tenant(&section.tenant);
+            let tenant = self.tenant(section.tenant);
             let partition = tenant.as_ref().and_then(|t| t.partitions.get(section.partition.0 as usize));
             let partition = partition.map(|p| p.lock());
             let mut want = |id| {
@@ -219,8 +219,9 @@ impl Head {
 
     /// Whether the batch defines an id under which other labels are held.
     pub fn conflicting_definition(&self, batch: &Batch) -> Option<SeriesId> {
-        for section in batch.sections() {
-            let Some(tenant) = self.tenant(&section.tenant) else { continue };
+        let tenant = self.tenant(batch.tenant())?;
+        // In the steady state there is none, and no partition's lock is taken for it.
+        for section in batch.sections().filter(Section::has_definitions) {
             let Some(partition) = tenant.partitions.get(section.partition.0 as usize) else { continue };
             let partition = partition.lock();
             for column in section.columns() {
@@ -255,8 +256,9 @@ impl Head {
         assert!(position > *gate, "batch {position} after {}", *gate);
         let mut applied = Applied::default();
         let mut refs = refs.0.iter().copied();
+        let tenant = self.tenant_or_new(batch.tenant());
         for section in batch.sections() {
-            applied.add(self.apply_section(position, section, &mut refs, keep)?);
+            applied.add(self.apply_section(position, &tenant, section, &mut refs, keep)?);
         }
         self.note_bounds(batch);
         *gate = position;
@@ -265,8 +267,14 @@ impl Head {
 
     /// Applies one section while replaying a log: sections of different partitions may go in parallel, those of one partition in
     /// order. What the snapshot holds is passed over. No reader may be there yet.
-    pub fn replay_section(&self, position: u64, section: &Section, keep: Option<Keep<'_>>) -> Result<Applied, Error> {
-        self.apply_section(position, section, &mut std::iter::empty(), keep)
+    pub fn replay_section(
+        &self,
+        position: u64,
+        section: Section<'_>,
+        keep: Option<Keep<'_>>,
+    ) -> Result<Applied, Error> {
+        let tenant = self.tenant_or_new(section.tenant);
+        self.apply_section(position, &tenant, section, &mut std::iter::empty(), keep)
     }
 
     /// Ends a replay: all up to `position` is applied.
@@ -287,11 +295,11 @@ impl Head {
     fn apply_section(
         &self,
         position: u64,
-        section: &Section,
+        tenant: &Tenant,
+        section: Section<'_>,
         refs: &mut dyn Iterator<Item = u32>,
         keep: Option<Keep<'_>>,
     ) -> Result<Applied, Error> {
-        let tenant = self.tenant_or_new(&section.tenant);
         let mut applied = Applied::default();
         let Some(partition) = tenant.partitions.get(section.partition.0 as usize) else {
             // Only a log of another partition count could hold this.

@@ -38,11 +38,11 @@ fn batch_of(samples: &[(&Labels, i64, f64)]) -> Batch {
     for (labels, t, v) in samples {
         let id = SeriesId::compute(&tenant(), labels, &mut Vec::new());
         let partition = id.partition(16);
-        b.define(&tenant(), partition, id, labels.as_packed());
-        b.push(&tenant(), partition, id, *t, *v);
+        b.define(partition, id, labels.as_packed());
+        b.push(partition, id, *t, *v);
     }
     let mut bytes = Vec::new();
-    b.finish(HEADER, &mut bytes);
+    b.finish(HEADER, &tenant(), &mut bytes);
     Batch::parse(bytes.into()).unwrap()
 }
 
@@ -97,9 +97,9 @@ fn a_batch_that_names_unknown_series_is_refused_with_their_ids() {
     let (head, _) = open(&SimDisk::new());
     let id = SeriesId(42);
     let mut b = BatchBuilder::new();
-    b.push(&tenant(), id.partition(16), id, 1, 1.0);
+    b.push(id.partition(16), id, 1, 1.0);
     let mut bytes = Vec::new();
-    b.finish(HEADER, &mut bytes);
+    b.finish(HEADER, &tenant(), &mut bytes);
     assert_eq!(head.check(&Batch::parse(bytes.into()).unwrap()).unwrap_err(), [id]);
 }
 
@@ -167,9 +167,9 @@ fn series_without_samples_go_at_the_second_collection() {
     let without_definition = |l: &Labels| {
         let id = SeriesId::compute(&tenant(), l, &mut Vec::new());
         let mut b = BatchBuilder::new();
-        b.push(&tenant(), id.partition(16), id, 9_000_000, 2.0);
+        b.push(id.partition(16), id, 9_000_000, 2.0);
         let mut bytes = Vec::new();
-        b.finish(HEADER, &mut bytes);
+        b.finish(HEADER, &tenant(), &mut bytes);
         Batch::parse(bytes.into()).unwrap()
     };
     assert!(head.check(&without_definition(&old)).is_err(), "its definition is asked for again");

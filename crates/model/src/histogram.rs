@@ -8,7 +8,7 @@ mod bounds;
 mod buckets;
 mod compensated;
 mod reset;
-mod side;
+pub(crate) mod side;
 mod trim;
 
 pub use add::{Combined, MixedSchemas};

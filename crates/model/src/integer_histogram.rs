@@ -2,7 +2,8 @@
 //!
 //! This is what clients send and what a chunk of integer histograms holds; queries calculate with [`FloatHistogram`].
 
-use crate::{CounterResetHint, FloatHistogram, HistogramError, Span, is_stale, reduce_resolution};
+use crate::histogram::side;
+use crate::{BucketCount, CounterResetHint, FloatHistogram, HistogramError, Span, is_stale, reduce_resolution};
 
 /// The schema of histograms whose buckets have bounds of their own ("NHCB").
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
@@ -83,6 +84,17 @@ impl Histogram {
         self.schema = schema;
         Ok(())
     }
+
+    /// Drops empty buckets, but for runs of at most `empty_max` between others; fills gaps up to that length.
+    pub fn compact(&mut self, empty_max: usize) {
+        let compact = |spans: &mut Vec<Span>, buckets: &mut Vec<i64>| {
+            i64::to_absolute(buckets);
+            side::compact(spans, buckets, empty_max);
+            i64::from_absolute(buckets);
+        };
+        compact(&mut self.positive_spans, &mut self.positive_buckets);
+        compact(&mut self.negative_spans, &mut self.negative_buckets);
+    }
 }
 
 /// Float counts from differences, added as floats like upstream's.
@@ -141,6 +153,24 @@ mod tests {
             ..FloatHistogram::default()
         };
         assert_eq!(h.to_float(), expected);
+    }
+
+    #[test]
+    fn compacting_drops_empty_buckets_and_joins_what_lies_close() {
+        let check = |spans: &[(i32, u32)], deltas: &[i64], empty_max, compact_spans: &[(i32, u32)], compact: &[i64]| {
+            let of = |spans: &[(i32, u32)]| spans.iter().map(|(offset, length)| span(*offset, *length)).collect();
+            let mut h =
+                Histogram { positive_spans: of(spans), positive_buckets: deltas.to_vec(), ..Histogram::default() };
+            h.compact(empty_max);
+            let expected: Vec<Span> = of(compact_spans);
+            assert_eq!((&h.positive_spans, &h.positive_buckets[..]), (&expected, compact));
+        };
+        // Counts 0 3 0 0 0 2 0.
+        check(&[(0, 7)], &[0, 3, -3, 0, 0, 2, -2], 0, &[(1, 1), (3, 1)], &[3, -1]);
+        check(&[(0, 7)], &[0, 3, -3, 0, 0, 2, -2], 2, &[(1, 1), (3, 1)], &[3, -1]);
+        // A gap of two is filled, one of three stays.
+        check(&[(-1, 1), (2, 1), (3, 1)], &[1, 1, 1], 2, &[(-1, 4), (3, 1)], &[1, -1, 0, 2, 1]);
+        check(&[(0, 0)], &[], 0, &[], &[]);
     }
 
     #[test]

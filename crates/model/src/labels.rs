@@ -248,20 +248,24 @@ impl fmt::Display for Labels {
             if i > 0 {
                 f.write_str(", ")?;
             }
-            if is_legacy_label_name(l.name) {
-                f.write_str(l.name)?
-            } else {
-                write_quoted(f, l.name)?
-            }
-            f.write_str("=")?;
-            write_quoted(f, l.value)?;
+            write_label(f, l.name, l.value)?;
         }
         f.write_str("}")
     }
 }
 
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    use fmt::Write;
+/// `name="value"`, as among others in `Labels`' text; also of labels that cannot be a set.
+pub fn write_label(f: &mut impl fmt::Write, name: &str, value: &str) -> fmt::Result {
+    if is_legacy_label_name(name) {
+        f.write_str(name)?;
+    } else {
+        write_quoted(f, name)?;
+    }
+    f.write_str("=")?;
+    write_quoted(f, value)
+}
+
+fn write_quoted(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
     f.write_char('"')?;
     for c in text.chars() {
         match c {

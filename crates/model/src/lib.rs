@@ -30,7 +30,7 @@ pub use integer_histogram::{
     CUSTOM_BUCKETS_SCHEMA, Histogram, SCHEMA_MAX, SCHEMA_MIN, SCHEMA_RESERVED_MAX, SCHEMA_RESERVED_MIN,
 };
 pub use labels::{
-    Label, Labels, LabelsBuilder, METRIC_NAME, PackedLabels, is_legacy_label_name, is_legacy_metric_name,
+    Label, Labels, LabelsBuilder, METRIC_NAME, PackedLabels, is_legacy_label_name, is_legacy_metric_name, write_label,
 };
 pub use matcher::{MatchOp, Matcher};
 pub use metadata::{Metadata, MetricType};

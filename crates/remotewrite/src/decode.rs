@@ -1,11 +1,11 @@
 //! `prometheus.WriteRequest` as a source of samples.
 
 use model::{Labels, METRIC_NAME, Metadata, MetricType, PackedLabels, SeriesId};
+use protowire::{Content, Fields, Malformed};
 use storage::RejectReason;
 use writer::{SampleSink, SampleSource};
 
 use crate::histogram;
-use crate::protobuf::{Content, Fields, Malformed};
 
 /// A decompressed request; decoded while it is walked.
 #[derive(Clone, Copy)]
@@ -153,7 +153,7 @@ impl SampleSource for WriteRequest<'_> {
     }
 }
 
-fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     let mut n = text.len();
     while n >= 0x80 {
         out.push((n & 0x7f) as u8 | 0x80);
@@ -186,7 +186,7 @@ fn read_label(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     Ok((name, value))
 }
 
-fn read_sample(bytes: &[u8]) -> Result<(i64, f64), Malformed> {
+pub(crate) fn read_sample(bytes: &[u8]) -> Result<(i64, f64), Malformed> {
     let (mut t, mut v) = (0, 0.0);
     let mut fields = Fields::new(bytes);
     while let Some((number, content)) = fields.next()? {
@@ -219,7 +219,7 @@ fn read_exemplar(bytes: &[u8]) -> Result<RawExemplar<'_>, Malformed> {
 }
 
 /// Longest labels of an exemplar, in characters: the limit of OpenMetrics.
-const EXEMPLAR_LABEL_CHARS_MAX: usize = 128;
+pub(crate) const EXEMPLAR_LABEL_CHARS_MAX: usize = 128;
 
 fn give_exemplar(bytes: &[u8], id: SeriesId, sink: &mut SampleSink<'_>) -> Result<(), Malformed> {
     let (labels, t, v) = read_exemplar(bytes)?;
@@ -255,7 +255,7 @@ fn read_metadata(bytes: &[u8]) -> Result<(String, Metadata), Malformed> {
     Ok((name, metadata))
 }
 
-fn metric_type(code: u64) -> MetricType {
+pub(crate) fn metric_type(code: u64) -> MetricType {
     match code {
         1 => MetricType::Counter,
         2 => MetricType::Gauge,

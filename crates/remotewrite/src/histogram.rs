@@ -1,8 +1,9 @@
-//! `prometheus.Histogram` of remote write 1.0. Source: `prompb/types.proto`, `prompb/codec.go`.
+//! `Histogram` of remote write 1.0, and of 2.0, where it has the same fields and one more: a start timestamp, which is not kept.
+//! Source: `prompb/types.proto`, `prompb/codec.go`, `prompb/io/prometheus/write/v2/types.proto`.
 
 use model::{CounterResetHint, FloatHistogram, Histogram, SampleValue, Span};
 
-use crate::protobuf::{Content, Fields, Malformed};
+use protowire::{Content, Fields, Malformed, zigzag};
 
 /// What the message says; which of the counts hold, the last of the two counts of all observations decides.
 #[derive(Default)]
@@ -43,14 +44,14 @@ impl Message {
             (6, Content::Varint(n)) => self.integer.zero_count = n,
             (7, Content::Fixed64(bits)) => self.float.zero_count = f64::from_bits(bits),
             (8, Content::Bytes(span)) => self.integer.negative_spans.push(read_span(span)?),
-            (9, content) => deltas(content, &mut self.integer.negative_buckets)?,
-            (10, content) => floats(content, &mut self.float.negative_buckets)?,
+            (9, content) => content.zigzags(|n| self.integer.negative_buckets.push(n))?,
+            (10, content) => content.doubles(&mut self.float.negative_buckets)?,
             (11, Content::Bytes(span)) => self.integer.positive_spans.push(read_span(span)?),
-            (12, content) => deltas(content, &mut self.integer.positive_buckets)?,
-            (13, content) => floats(content, &mut self.float.positive_buckets)?,
+            (12, content) => content.zigzags(|n| self.integer.positive_buckets.push(n))?,
+            (13, content) => content.doubles(&mut self.float.positive_buckets)?,
             (14, Content::Varint(n)) => self.integer.counter_reset_hint = hint(n),
             (15, Content::Varint(n)) => self.timestamp_ms = n.cast_signed(),
-            (16, content) => floats(content, &mut self.integer.custom_values)?,
+            (16, content) => content.doubles(&mut self.integer.custom_values)?,
             (1..=16, _) => return Err(Malformed::WrongWireType),
             _ => {}
         }
@@ -67,10 +68,6 @@ fn hint(n: u64) -> CounterResetHint {
     }
 }
 
-fn zigzag(n: u64) -> i64 {
-    (n >> 1).cast_signed() ^ -(n & 1).cast_signed()
-}
-
 fn read_span(bytes: &[u8]) -> Result<Span, Malformed> {
     let mut span = Span::default();
     let mut fields = Fields::new(bytes);
@@ -83,35 +80,4 @@ fn read_span(bytes: &[u8]) -> Result<Span, Malformed> {
         }
     }
     Ok(span)
-}
-
-/// Packed or not.
-fn deltas(content: Content<'_>, out: &mut Vec<i64>) -> Result<(), Malformed> {
-    match content {
-        Content::Varint(n) => out.push(zigzag(n)),
-        Content::Bytes(packed) => {
-            let mut rest = Fields::new(packed);
-            while let Some(n) = rest.packed_varint()? {
-                out.push(zigzag(n));
-            }
-        }
-        Content::Fixed64(_) | Content::Fixed32 => return Err(Malformed::WrongWireType),
-    }
-    Ok(())
-}
-
-/// Packed or not.
-fn floats(content: Content<'_>, out: &mut Vec<f64>) -> Result<(), Malformed> {
-    match content {
-        Content::Fixed64(bits) => out.push(f64::from_bits(bits)),
-        Content::Bytes(packed) => {
-            let (all, rest) = packed.as_chunks::<8>();
-            if !rest.is_empty() {
-                return Err(Malformed::EndsEarly);
-            }
-            out.extend(all.iter().map(|bits| f64::from_le_bytes(*bits)));
-        }
-        Content::Varint(_) | Content::Fixed32 => return Err(Malformed::WrongWireType),
-    }
-    Ok(())
 }

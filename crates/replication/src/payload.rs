@@ -66,12 +66,12 @@ mod tests {
         let mut builder = BatchBuilder::new();
         let finish = |builder: &mut BatchBuilder| {
             let mut bytes = Vec::new();
-            builder.finish(header, &mut bytes);
+            builder.finish(header, &TenantId::anonymous(), &mut bytes);
             Batch::parse(bytes.into()).unwrap()
         };
         assert_eq!(Payload::bounds(&finish(&mut builder)), None);
         for at in [30, 10, 20] {
-            builder.push(&TenantId::anonymous(), PartitionId(0), SeriesId(1), at, 1.0);
+            builder.push(PartitionId(0), SeriesId(1), at, 1.0);
         }
         let batch = finish(&mut builder);
         assert_eq!(Payload::key(&batch), BatchKey { writer: 3, seq: 4 });

@@ -54,6 +54,8 @@ struct GroupOut<P> {
     entry: Entry,
     next_seq: u64,
     flights: BTreeMap<u64, Flight<P>>,
+    /// Flights that a request waits for.
+    awaited: usize,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub struct Writer<P> {
     groups: BTreeMap<GroupId, GroupOut<P>>,
     requests: BTreeMap<RequestId, Request>,
     bytes: usize,
+    /// Bytes that are not in flight yet and count as if they were.
+    held: usize,
     to_replica: BTreeMap<ReplicaId, usize>,
 }
 
@@ -81,7 +85,7 @@ impl<P: Payload> Writer<P> {
     /// `id` was drawn at random by the process at its start.
     pub fn new(id: u64, limits: Limits, rules: Rules) -> Writer<P> {
         let (groups, requests) = (BTreeMap::new(), BTreeMap::new());
-        Writer { id, limits, rules, groups, requests, bytes: 0, to_replica: BTreeMap::new() }
+        Writer { id, limits, rules, groups, requests, bytes: 0, held: 0, to_replica: BTreeMap::new() }
     }
 
     /// The entry of a group, as this writer knows it.
@@ -97,9 +101,27 @@ impl<P: Payload> Writer<P> {
         Some(BatchKey { writer: self.id, seq })
     }
 
-    /// Bytes in flight.
+    /// Bytes in flight, with those that are held.
     pub fn in_flight_bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.held
+    }
+
+    /// Takes of the bound on bytes in flight what waits to be submitted.
+    pub fn hold(&mut self, bytes: usize) -> Result<Vec<Effect<P>>, SubmitError> {
+        let effects = self.make_room(bytes)?;
+        self.held += bytes;
+        Ok(effects)
+    }
+
+    /// Gives back what was held. As much can be submitted now.
+    pub fn let_go(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.held, "{bytes} of {} held bytes", self.held);
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// Whether a request waits for a batch of this group.
+    pub fn is_busy(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(|out| out.awaited > 0)
     }
 
     /// Bytes on their way to each replica that has not answered.
@@ -122,7 +144,7 @@ impl<P: Payload> Writer<P> {
         let group = entry.id();
         let Some(out) = self.groups.get_mut(&group) else {
             let entry = entry.clone();
-            self.groups.insert(group, GroupOut { entry, next_seq: 1, flights: BTreeMap::new() });
+            self.groups.insert(group, GroupOut { entry, next_seq: 1, flights: BTreeMap::new(), awaited: 0 });
             return Vec::new();
         };
         let mut effects = Vec::new();
@@ -147,10 +169,7 @@ impl<P: Payload> Writer<P> {
             return Err(SubmitError::UnknownGroup(*group));
         }
         let bytes: usize = parts.iter().map(|(_, batch)| batch.bytes()).sum();
-        let mut effects = Vec::new();
-        if !self.make_room(bytes, &mut effects) {
-            return Err(SubmitError::Full { in_flight: self.bytes, max: self.limits.in_flight_bytes_max });
-        }
+        let mut effects = self.make_room(bytes)?;
         let deadline = now + self.limits.deadline;
         self.requests.insert(request, Request { open: parts.len(), sealed_before: None, retry: None, deadline });
         if parts.is_empty() {
@@ -162,16 +181,25 @@ impl<P: Payload> Writer<P> {
         Ok(effects)
     }
 
-    /// Forgets flights of the background, oldest first, until so many bytes fit.
-    fn make_room(&mut self, bytes: usize, effects: &mut Vec<Effect<P>>) -> bool {
-        while self.bytes + bytes > self.limits.in_flight_bytes_max {
+    /// Forgets flights of the background, oldest first, until so many bytes fit; none where they cannot.
+    fn make_room(&mut self, bytes: usize) -> Result<Vec<Effect<P>>, SubmitError> {
+        let (mut effects, max) = (Vec::new(), self.limits.in_flight_bytes_max);
+        if self.in_flight_bytes() + bytes <= max {
+            return Ok(effects);
+        }
+        let flights = self.groups.values().flat_map(|out| out.flights.values());
+        let background: usize = flights.filter(|f| f.request.is_none()).map(|f| f.batch.bytes()).sum();
+        if self.in_flight_bytes() + bytes > max + background {
+            return Err(SubmitError::Full { in_flight: self.in_flight_bytes(), max });
+        }
+        while self.in_flight_bytes() + bytes > max {
             let in_background =
                 |out: &GroupOut<P>| out.flights.iter().find(|(_, f)| f.request.is_none()).map(|(seq, _)| *seq);
             let oldest = self.groups.iter().find_map(|(group, out)| Some((*group, in_background(out)?)));
-            let Some((group, seq)) = oldest else { return false };
-            self.forget(group, seq, effects);
+            let Some((group, seq)) = oldest else { break };
+            self.forget(group, seq, &mut effects);
         }
-        true
+        Ok(effects)
     }
 
     fn take_off(
@@ -186,6 +214,7 @@ impl<P: Payload> Writer<P> {
         self.bytes += batch.bytes();
         let out = self.groups.get_mut(&group).expect("the caller has looked for the group");
         let flight = Flight::new(request, batch);
+        out.awaited += 1;
         let before = out.flights.insert(seq, flight);
         assert!(before.is_none(), "batch {seq} was named twice");
         self.launch(group, seq, now, effects);
@@ -369,6 +398,7 @@ impl<P: Payload> Writer<P> {
         match flight.verdict(&out.entry, self.rules) {
             Verdict::Acked => {
                 flight.request = None;
+                out.awaited -= 1;
                 flight.forget_at = Some(now + self.limits.background);
                 if flight.is_delivered() {
                     self.forget(group, seq, effects);
@@ -409,7 +439,9 @@ impl<P: Payload> Writer<P> {
     }
 
     fn forget(&mut self, group: GroupId, seq: u64, effects: &mut Vec<Effect<P>>) {
-        let Some(flight) = self.groups.get_mut(&group).and_then(|out| out.flights.remove(&seq)) else { return };
+        let Some(out) = self.groups.get_mut(&group) else { return };
+        let Some(flight) = out.flights.remove(&seq) else { return };
+        out.awaited -= usize::from(flight.request.is_some());
         effects.push(Effect::Forget { group, seq });
         let bytes = flight.batch.bytes();
         self.bytes = self.bytes.saturating_sub(bytes);

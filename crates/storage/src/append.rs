@@ -71,6 +71,8 @@ pub struct Rejection {
 pub struct AppendOutcome {
     /// Samples that are durable now.
     pub stored_samples: u64,
+    /// Those of them that are native histograms.
+    pub stored_histograms: u64,
     /// Exemplars that are kept now.
     pub stored_exemplars: u64,
     /// What was refused for good, by reason.

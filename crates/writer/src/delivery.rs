@@ -16,7 +16,7 @@ use replication::writer::{Outcome, RequestId, SubmitError, Why};
 use storage::{AppendError, RejectReason, Rejection};
 
 use crate::encode::EncodedBatch;
-use crate::outgoing::{ByCaller, Heard, Letter, Mailbox, Outgoing};
+use crate::outgoing::{Begun, ByCaller, Heard, Letter, Mailbox, Outgoing, Travel};
 use crate::routing::Routing;
 use crate::split::split;
 
@@ -33,6 +33,8 @@ impl<F: Fn(GroupId, &[SeriesId]) -> Option<Vec<Batch>> + Sync> Define for F {}
 pub(crate) struct Delivered {
     /// Samples that are durable.
     pub(crate) sample_count: u64,
+    /// Those of them that are histograms.
+    pub(crate) histogram_count: u64,
     /// What came too late.
     pub(crate) sealed: Option<Rejection>,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Delivered {
 pub(crate) enum NotDelivered {
     /// A replica asks for series that cannot be told any more: the request has to be encoded anew, without them.
     Undefined,
+    /// It was sent with others, and cannot be: the request has to be encoded anew and go alone.
+    Parted,
     /// What the caller is told.
     Failed(AppendError),
 }
@@ -49,6 +53,7 @@ pub(crate) enum NotDelivered {
 struct Part {
     key: (GroupId, u64),
     sample_count: u64,
+    histogram_count: u64,
     defined: Vec<SeriesId>,
 }
 
@@ -67,7 +72,11 @@ pub(crate) struct Delivery<'a> {
     defined: BTreeMap<(GroupId, u64, ReplicaId), u32>,
     defined_ids: Vec<SeriesId>,
     is_undefined: bool,
-    is_over: bool,
+    /// Letters to come that say that something is over.
+    ends: usize,
+    /// Why it is to be tried again.
+    retry: Option<Why>,
+    is_invalid: bool,
 }
 
 impl<'a> Delivery<'a> {
@@ -76,16 +85,17 @@ impl<'a> Delivery<'a> {
         outgoing: &'a Arc<Outgoing>,
         routing: &'a Routing,
         encoded: Vec<EncodedBatch>,
+        travel: Travel,
     ) -> Result<Delivery<'a>, AppendError> {
         let (mut parts, mut batches) = (Vec::with_capacity(encoded.len()), Vec::with_capacity(encoded.len()));
-        for EncodedBatch { header, bytes, sample_count, defined } in encoded {
+        for EncodedBatch { header, bytes, sample_count, histogram_count, defined } in encoded {
             let group = GroupId(header.group);
-            parts.push(Part { key: (group, header.seq), sample_count, defined });
+            parts.push(Part { key: (group, header.seq), sample_count, histogram_count, defined });
             batches.push((group, parse(bytes)?));
         }
         let mut by_caller = ByCaller::default();
-        let begun = outgoing.submit(batches, &mut by_caller);
-        let (request, mailbox) = begun.map_err(|e| match e {
+        let begun = outgoing.submit(batches, travel, &mut by_caller);
+        let Begun { request, mailbox, ends } = begun.map_err(|e| match e {
             SubmitError::Full { max, .. } => AppendError::Overload { limit_bytes: max },
             SubmitError::UnknownGroup(_) => AppendError::Unavailable(e.to_string()),
         })?;
@@ -101,7 +111,9 @@ impl<'a> Delivery<'a> {
             defined: BTreeMap::new(),
             defined_ids: Vec::new(),
             is_undefined: false,
-            is_over: false,
+            ends,
+            retry: None,
+            is_invalid: false,
         };
         delivery.poll_here(by_caller);
         Ok(delivery)
@@ -122,7 +134,13 @@ impl<'a> Delivery<'a> {
                     Letter::Split { group, batch, sealed_before } => {
                         self.split(group, &batch, sealed_before).map_err(NotDelivered::Failed)?;
                     }
-                    Letter::Done(outcome) => return self.over(outcome),
+                    Letter::Part => return Err(NotDelivered::Parted),
+                    Letter::Done(outcome) => {
+                        self.ended(outcome);
+                        if self.ends == 0 {
+                            return self.over();
+                        }
+                    }
                 }
             }
             tokio::select! {
@@ -172,7 +190,8 @@ impl<'a> Delivery<'a> {
             Some((bytes, defined)) => {
                 let batch = parse(bytes)?;
                 let sample_count = before.sample_count.saturating_sub(rest.sample_count);
-                self.parts.push(Part { key: (group, batch.key().seq), sample_count, defined });
+                let histogram_count = before.histogram_count.saturating_sub(rest.histogram_count);
+                self.parts.push(Part { key: (group, batch.key().seq), sample_count, histogram_count, defined });
                 Some(batch)
             }
         };
@@ -182,32 +201,42 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    fn over(mut self, outcome: Outcome) -> Result<Delivered, NotDelivered> {
-        self.is_over = true;
+    fn ended(&mut self, outcome: Outcome) {
+        self.ends -= 1;
+        match outcome {
+            Outcome::Acked | Outcome::Refused { .. } => {}
+            Outcome::Retry(why) => self.retry = self.retry.or(Some(why)),
+            Outcome::Invalid => self.is_invalid = true,
+        }
+    }
+
+    fn over(mut self) -> Result<Delivered, NotDelivered> {
         let said = self.mailbox.said();
         let limits = &self.outgoing.limits;
-        let error = match outcome {
-            Outcome::Acked | Outcome::Refused { .. } => {
+        // What helps when it is tried again is told before what does not.
+        let error = match self.retry {
+            None if self.is_invalid => {
+                AppendError::Malformed(said.refused.unwrap_or_else(|| "refused by the replicas".to_owned()))
+            }
+            None => {
                 let defined = self.parts.iter().flat_map(|part| &part.defined).chain(&self.defined_ids);
                 defined.for_each(|id| self.routing.known.insert(*id));
                 let sample_count = self.parts.iter().map(|part| part.sample_count).sum();
-                return Ok(Delivered { sample_count, sealed: self.sealed.take() });
+                let histogram_count = self.parts.iter().map(|part| part.histogram_count).sum();
+                return Ok(Delivered { sample_count, histogram_count, sealed: self.sealed.take() });
             }
-            Outcome::Retry(_) if self.is_undefined => return Err(NotDelivered::Undefined),
-            Outcome::Retry(Why::Overload) => {
+            Some(_) if self.is_undefined => return Err(NotDelivered::Undefined),
+            Some(Why::Overload) => {
                 let limit_bytes = said.limit_bytes.unwrap_or(limits.in_flight.replica_bytes_max);
                 AppendError::Overload { limit_bytes }
             }
-            Outcome::Retry(Why::Deadline) => {
+            Some(Why::Deadline) => {
                 let why = said.unable.map_or_else(String::new, |why| format!(" ({why})"));
                 let deadline = limits.in_flight.deadline;
                 AppendError::Unavailable(format!("not enough replicas have answered within {deadline}{why}"))
             }
-            Outcome::Retry(Why::Unavailable | Why::Refused) => {
+            Some(Why::Unavailable | Why::Refused) => {
                 AppendError::Unavailable(said.unable.unwrap_or_else(|| "not enough replicas take samples".to_owned()))
-            }
-            Outcome::Invalid => {
-                AppendError::Malformed(said.refused.unwrap_or_else(|| "refused by the replicas".to_owned()))
             }
         };
         Err(NotDelivered::Failed(error))
@@ -216,7 +245,7 @@ impl<'a> Delivery<'a> {
 
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
+        if self.ends > 0 {
             self.outgoing.abandon(self.request);
         }
     }

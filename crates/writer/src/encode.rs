@@ -38,6 +38,7 @@ pub trait SampleSource {
 struct Open {
     builder: BatchBuilder,
     sample_count: u64,
+    histogram_count: u64,
     defined: Vec<SeriesId>,
 }
 
@@ -59,6 +60,7 @@ impl Workbench {
         for open in &mut self.open {
             open.builder.clear();
             open.sample_count = 0;
+            open.histogram_count = 0;
             open.defined.clear();
         }
         self.scratch.clear();
@@ -107,6 +109,8 @@ pub(crate) struct EncodedBatch {
     pub(crate) header: BatchHeader,
     pub(crate) bytes: Vec<u8>,
     pub(crate) sample_count: u64,
+    /// Those of them that are histograms.
+    pub(crate) histogram_count: u64,
     pub(crate) defined: Vec<SeriesId>,
 }
 
@@ -283,9 +287,9 @@ impl<'a> SampleSink<'a> {
     }
 
     fn define(&mut self, slot: usize, id: SeriesId) {
-        let (tenant, partition) = (self.tenant, id.partition(self.routing.partition_count));
+        let partition = id.partition(self.routing.partition_count);
         let open = &mut self.open[slot];
-        open.builder.define(tenant, partition, id, &self.scratch[self.tenant_bytes..]);
+        open.builder.define(partition, id, &self.scratch[self.tenant_bytes..]);
         open.defined.push(id);
     }
 
@@ -302,7 +306,7 @@ impl<'a> SampleSink<'a> {
         }
         let (slot, partition) = self.make_room(id);
         let open = &mut self.open[slot];
-        open.builder.push(self.tenant, partition, id, timestamp, value);
+        open.builder.push(partition, id, timestamp, value);
         open.sample_count += 1;
     }
 
@@ -339,8 +343,9 @@ impl<'a> SampleSink<'a> {
         }
         let (slot, partition) = self.make_room(id);
         let open = &mut self.open[slot];
-        open.builder.value(self.tenant, partition, id, timestamp, &value);
+        open.builder.value(partition, id, timestamp, &value);
         open.sample_count += 1;
+        open.histogram_count += 1;
     }
 
     /// One exemplar of a series admitted just before.
@@ -350,7 +355,7 @@ impl<'a> SampleSink<'a> {
             return;
         }
         let (slot, partition) = self.make_room(id);
-        self.open[slot].builder.exemplar(self.tenant, partition, id, timestamp, value, labels);
+        self.open[slot].builder.exemplar(partition, id, timestamp, value, labels);
         self.exemplar_count += 1;
     }
 
@@ -364,7 +369,7 @@ impl<'a> SampleSink<'a> {
         let labels = Labels::from_pairs([(model::METRIC_NAME, name)]).unwrap_or_default();
         let id = SeriesId::compute(self.tenant, &labels, &mut Vec::new());
         let (slot, partition) = self.make_room(id);
-        self.open[slot].builder.metadata(self.tenant, partition, name, metadata);
+        self.open[slot].builder.metadata(partition, name, metadata);
     }
 
     /// Counts what is refused for good.
@@ -406,9 +411,10 @@ impl<'a> SampleSink<'a> {
         }
         let header = (self.name)(self.routing.groups()[slot]);
         let mut bytes = Vec::with_capacity(open.builder.byte_len_max());
-        open.builder.finish(header, &mut bytes);
+        open.builder.finish(header, self.tenant, &mut bytes);
         let (sample_count, defined) = (std::mem::take(&mut open.sample_count), std::mem::take(&mut open.defined));
-        self.finished.push(EncodedBatch { header, bytes, sample_count, defined });
+        let histogram_count = std::mem::take(&mut open.histogram_count);
+        self.finished.push(EncodedBatch { header, bytes, sample_count, histogram_count, defined });
     }
 
     pub(crate) fn finish(mut self) -> (Encoded, Workbench) {

@@ -5,80 +5,31 @@
 //! left of it goes on when the request is over. There is at most one call for a batch and a replica at a time; it ends with its
 //! batch, so that what is in memory is what the protocol's writer counts.
 
-use std::collections::HashMap;
+mod joining;
+mod mailbox;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use batch::{Batch, BatchHeader};
 use cluster::{ClusterMap, GenerationNumber, GroupId, Replica as ReplicaId};
-use model::{DurationMs, SeriesId, TimestampMs};
+use model::{DurationMs, TimestampMs};
 use parking_lot::{Mutex, RwLock};
 use peer::{Member, Members, Unanswered};
 use replication::replica::PushReply;
-use replication::writer::{Effect, Outcome, RequestId, SubmitError, Writer as Core};
+use replication::writer::{Effect, RequestId, SubmitError, Writer as Core};
 use replication::{Entry, Payload, Rules, is_newer};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::refusals::{Refusal, Refusals};
 use crate::routing::{NoRouting, Routing};
 use crate::write::Limits;
-
-/// What a request is told.
-pub(crate) enum Letter {
-    /// A replica wants these definitions.
-    Define { to: ReplicaId, group: GroupId, batch: Batch, ids: Vec<SeriesId> },
-    /// Time before this takes no more samples.
-    Split { group: GroupId, batch: Batch, sealed_before: TimestampMs },
-    /// It is over.
-    Done(Outcome),
-}
-
-/// What replicas said last, for the words of an error.
-#[derive(Debug, Default)]
-pub(crate) struct Said {
-    pub(crate) unable: Option<String>,
-    pub(crate) limit_bytes: Option<usize>,
-    pub(crate) refused: Option<String>,
-}
-
-/// Where a request finds what it is told. Letters are at most one per batch and replica, and one at the end.
-#[derive(Default)]
-pub(crate) struct Mailbox {
-    letters: Mutex<(Vec<Letter>, Said)>,
-    pub(crate) wake: Notify,
-}
-
-impl Mailbox {
-    fn put(&self, letter: Letter) {
-        self.letters.lock().0.push(letter);
-        self.wake.notify_one();
-    }
-
-    pub(crate) fn take(&self) -> Vec<Letter> {
-        std::mem::take(&mut self.letters.lock().0)
-    }
-
-    pub(crate) fn said(&self) -> Said {
-        std::mem::take(&mut self.letters.lock().1)
-    }
-
-    fn note(&self, from: &ReplicaId, said: &Result<PushReply, Unanswered>) {
-        let Said { unable, limit_bytes, refused } = &mut self.letters.lock().1;
-        match said {
-            Err(why) => *unable = Some(format!("{from}: {why}")),
-            Ok(PushReply::NotNow(_)) => {
-                let why = Refusal::of(said).map_or("", Refusal::as_str);
-                *unable = Some(format!("{from} takes nothing now: {why}"));
-            }
-            Ok(PushReply::Full { limit_bytes: limit }) => *limit_bytes = Some(*limit),
-            Ok(PushReply::Refused(why)) => *refused = Some(format!("{from}: {why}")),
-            Ok(PushReply::Ok(_) | PushReply::Stale(_) | PushReply::Sealed(_) | PushReply::Need(_)) => {}
-        }
-    }
-}
+use joining::Joining;
+pub(crate) use joining::Travel;
+pub(crate) use mailbox::{Letter, Mailbox};
 
 /// A call that is open for so long is taken for lost when its batch is to be sent again: the connection may be gone without a word.
 const CALL_TIME_MAX: DurationMs = DurationMs::secs(5);
@@ -103,10 +54,26 @@ impl Drop for Call {
     }
 }
 
+/// A request of a caller.
+struct Request {
+    mailbox: Arc<Mailbox>,
+    /// Letters that are still to come and say that something is over.
+    ends: usize,
+}
+
+/// A request that was begun.
+pub(crate) struct Begun {
+    pub(crate) request: RequestId,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Letters that will say that something is over.
+    pub(crate) ends: usize,
+}
+
 struct Inner {
     core: Core<Batch>,
     next_request: u64,
-    requests: HashMap<RequestId, Arc<Mailbox>>,
+    requests: HashMap<RequestId, Request>,
+    joining: Joining,
     next_call: u64,
     calls: HashMap<Key, Vec<Call>>,
 }
@@ -176,6 +143,10 @@ pub struct Stats {
     pub open_requests: usize,
     /// Calls to replicas.
     pub open_calls: usize,
+    /// Batches that were made of several requests.
+    pub joined_batches: u64,
+    /// Requests, or parts of them, that went in such batches.
+    pub joined_requests: u64,
     /// Batches that were sent to a replica once more.
     pub resends: u64,
     /// Answers of replicas that did not take a batch, by reason.
@@ -205,7 +176,8 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     pub(crate) fn new(id: u64, members: Arc<dyn Members>, limits: Limits, runtime: Handle) -> Outgoing {
         let core = Core::new(id, limits.in_flight, Rules::ALL);
-        let inner = Inner { core, next_request: 1, requests: HashMap::new(), next_call: 1, calls: HashMap::new() };
+        let (requests, joining, calls) = (HashMap::new(), Joining::new(limits.join), HashMap::new());
+        let inner = Inner { core, next_request: 1, requests, joining, next_call: 1, calls };
         Outgoing {
             members,
             runtime,
@@ -245,26 +217,39 @@ impl Outgoing {
 
     /// The name of the next batch for a group of the routing.
     pub(crate) fn name(&self, group: GroupId) -> BatchHeader {
-        let mut inner = self.inner.lock();
-        let key = inner.core.next_key(group).expect("the groups of a routing were learnt before it");
-        let generation = inner.core.entry(group).map_or(0, |entry| entry.newest().number.0);
-        BatchHeader { group: group.0, generation, writer: key.writer, seq: key.seq }
+        self.inner.lock().name(group)
     }
 
-    /// Begins a request.
+    /// Begins a request. What of it waits for others is sent by and by.
     pub(crate) fn submit(
         self: &Arc<Outgoing>,
         parts: Vec<(GroupId, Batch)>,
+        travel: Travel,
         by_caller: &mut ByCaller,
-    ) -> Result<(RequestId, Arc<Mailbox>), SubmitError> {
+    ) -> Result<Begun, SubmitError> {
         let now = self.now();
         let mut inner = self.inner.lock();
-        let (request, mailbox) = (RequestId(inner.next_request), Arc::<Mailbox>::default());
-        inner.next_request += 1;
-        let effects = inner.core.submit(request, parts, now)?;
-        inner.requests.insert(request, mailbox.clone());
+        let waits = |(group, batch): &(GroupId, Batch)| travel == Travel::InCompany && inner.waits(*group, batch);
+        let (waiting, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(waits);
+        let held = waiting.iter().map(|(_, batch)| batch.joined_bytes_max()).sum();
+        let mut effects = inner.core.hold(held)?;
+        let (request, mailbox) = (inner.request_id(), Arc::<Mailbox>::default());
+        let is_all_waiting = parts.is_empty() && !waiting.is_empty();
+        if !is_all_waiting {
+            match inner.core.submit(request, parts, now) {
+                Ok(more) => effects.extend(more),
+                Err(e) => {
+                    inner.core.let_go(held);
+                    self.carry_out(&mut inner, effects, None);
+                    return Err(e);
+                }
+            }
+        }
+        let ends = waiting.len() + usize::from(!is_all_waiting);
+        inner.requests.insert(request, Request { mailbox: mailbox.clone(), ends });
+        waiting.into_iter().for_each(|part| self.wait(&mut inner, request, part));
         self.carry_out(&mut inner, effects, Some(by_caller));
-        Ok((request, mailbox))
+        Ok(Begun { request, mailbox, ends })
     }
 
     /// A replica that asked gets its definitions, and the batch again.
@@ -299,7 +284,8 @@ impl Outgoing {
     pub(crate) fn abandon(self: &Arc<Outgoing>, request: RequestId) {
         let mut inner = self.inner.lock();
         inner.requests.remove(&request);
-        let effects = inner.core.abandon(request);
+        let mut effects = inner.core.abandon(request);
+        effects.extend(inner.get_off(request));
         self.carry_out(&mut inner, effects, None);
     }
 
@@ -349,31 +335,54 @@ impl Outgoing {
 
     /// Ends all calls.
     pub(crate) fn stop(&self) {
-        self.inner.lock().calls.clear();
+        let mut inner = self.inner.lock();
+        inner.calls.clear();
+        inner.joining.clear();
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let inner = self.inner.lock();
         Stats {
             in_flight_bytes: inner.core.in_flight_bytes(),
-            open_requests: inner.core.open_requests(),
+            open_requests: inner.requests.len(),
             open_calls: inner.calls.values().map(Vec::len).sum(),
+            joined_batches: inner.joining.batches,
+            joined_requests: inner.joining.requests,
             resends: self.resends.load(Ordering::Relaxed),
             refusals: self.refusals.read(),
             outstanding_bytes: inner.core.outstanding_bytes().map(|(to, bytes)| (to.clone(), bytes)).collect(),
         }
     }
 
-    /// Does what the protocol's writer says; tells how many calls were begun.
+    /// Does what the protocol's writer says; tells how many calls were begun by that. What it was that others waited for may
+    /// have come to its end with it.
     fn carry_out(
+        self: &Arc<Outgoing>,
+        inner: &mut Inner,
+        effects: Vec<Effect<Batch>>,
+        by_caller: Option<&mut ByCaller>,
+    ) -> u64 {
+        let begun = self.perform(inner, effects, by_caller);
+        self.depart_idle(inner);
+        begun
+    }
+
+    fn perform(
         self: &Arc<Outgoing>,
         inner: &mut Inner,
         effects: Vec<Effect<Batch>>,
         mut by_caller: Option<&mut ByCaller>,
     ) -> u64 {
         let mut begun = 0;
-        for effect in effects {
+        let mut left = VecDeque::from(effects);
+        while let Some(effect) = left.pop_front() {
+            if let Effect::Split { group, sealed_before, .. } = &effect {
+                inner.joining.note_sealed(*group, *sealed_before);
+            }
             match effect {
+                Effect::Define { request, .. } | Effect::Split { request, .. } if inner.joining.is_carrier(request) => {
+                    left.extend(inner.part(request));
+                }
                 Effect::Send { to, entry, batch } => {
                     begun += u64::from(self.send(inner, to, entry, batch, by_caller.as_deref_mut()));
                 }
@@ -384,10 +393,7 @@ impl Outgoing {
                 Effect::Split { request, group, batch, sealed_before } => {
                     inner.tell(request, Letter::Split { group, batch, sealed_before });
                 }
-                Effect::Done(request, outcome) => {
-                    inner.tell(request, Letter::Done(outcome));
-                    inner.requests.remove(&request);
-                }
+                Effect::Done(request, outcome) => inner.over(request, outcome),
             }
         }
         begun
@@ -436,9 +442,31 @@ impl Outgoing {
 }
 
 impl Inner {
+    fn request_id(&mut self) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        request
+    }
+
+    fn name(&mut self, group: GroupId) -> BatchHeader {
+        let key = self.core.next_key(group).expect("the groups of a routing were learnt before it");
+        let generation = self.core.entry(group).map_or(0, |entry| entry.newest().number.0);
+        BatchHeader { group: group.0, generation, writer: key.writer, seq: key.seq }
+    }
+
     fn tell(&self, request: RequestId, letter: Letter) {
-        if let Some(mailbox) = self.requests.get(&request) {
-            mailbox.put(letter);
+        if let Some(request) = self.requests.get(&request) {
+            request.mailbox.put(letter);
+        }
+    }
+
+    /// Tells a request that something of it is over.
+    fn end(&mut self, request: RequestId, letter: Letter) {
+        self.tell(request, letter);
+        let Some(open) = self.requests.get_mut(&request) else { return };
+        open.ends -= 1;
+        if open.ends == 0 {
+            self.requests.remove(&request);
         }
     }
 
@@ -446,10 +474,9 @@ impl Inner {
         if matches!(said, Ok(PushReply::Ok(_))) {
             return;
         }
-        let mailbox = self.core.request_of(group, seq).and_then(|request| self.requests.get(&request));
-        if let Some(mailbox) = mailbox {
-            mailbox.note(from, said);
-        }
+        let Some(request) = self.core.request_of(group, seq) else { return };
+        let waiting = self.joining.riders(request).unwrap_or(std::slice::from_ref(&request));
+        waiting.iter().filter_map(|rider| self.requests.get(rider)).for_each(|rider| rider.mailbox.note(from, said));
     }
 
     /// Takes a call off the list, if another has not taken its place.

@@ -12,27 +12,41 @@ pub(crate) struct Rest {
     pub(crate) batch: Option<(Vec<u8>, Vec<SeriesId>)>,
     /// Samples that were taken out.
     pub(crate) sample_count: u64,
+    /// Those of them that were histograms.
+    pub(crate) histogram_count: u64,
 }
 
 /// Leaves out samples before `sealed_before`, exemplars of that time, and definitions that nothing left needs. Metadata has no
 /// time and stays.
 pub(crate) fn split(batch: &Batch, sealed_before: TimestampMs, name: impl FnOnce() -> BatchHeader) -> Rest {
-    let mut left = Left { builder: BatchBuilder::new(), sealed_before: sealed_before.0, used: HashSet::new(), gone: 0 };
+    let mut left = Left {
+        builder: BatchBuilder::new(),
+        sealed_before: sealed_before.0,
+        used: HashSet::new(),
+        gone: Gone::default(),
+    };
     left.take_samples(batch);
     let defined = left.take_definitions(batch);
     if left.builder.is_empty() {
-        return Rest { batch: None, sample_count: left.gone };
+        return Rest { batch: None, sample_count: left.gone.samples, histogram_count: left.gone.histograms };
     }
     let mut bytes = Vec::with_capacity(left.builder.byte_len_max());
-    left.builder.finish(name(), &mut bytes);
-    Rest { batch: Some((bytes, defined)), sample_count: left.gone }
+    left.builder.finish(name(), batch.tenant(), &mut bytes);
+    Rest { batch: Some((bytes, defined)), sample_count: left.gone.samples, histogram_count: left.gone.histograms }
 }
 
 struct Left {
     builder: BatchBuilder,
     sealed_before: i64,
     used: HashSet<SeriesId>,
-    gone: u64,
+    gone: Gone,
+}
+
+/// What was taken out; histograms are samples, too.
+#[derive(Default)]
+struct Gone {
+    samples: u64,
+    histograms: u64,
 }
 
 impl Left {
@@ -40,38 +54,39 @@ impl Left {
         let Left { builder, sealed_before, used, gone } = self;
         let sealed_before = *sealed_before;
         for section in batch.sections() {
-            let (tenant, partition) = (&section.tenant, section.partition);
+            let partition = section.partition;
             for column in section.columns() {
                 match column {
                     Column::Definitions(_) => {}
                     Column::Floats(floats) => floats.for_each_run(|id, samples| {
                         for (at, value) in samples {
                             if at < sealed_before {
-                                *gone += 1;
+                                gone.samples += 1;
                             } else {
                                 used.insert(id);
-                                builder.push(tenant, partition, id, at, value);
+                                builder.push(partition, id, at, value);
                             }
                         }
                     }),
                     Column::Histograms(histograms) => {
                         for h in histograms {
                             if h.timestamp < sealed_before {
-                                *gone += 1;
+                                gone.samples += 1;
+                                gone.histograms += 1;
                             } else {
                                 used.insert(h.id);
-                                builder.value(tenant, partition, h.id, h.timestamp, &h.value);
+                                builder.value(partition, h.id, h.timestamp, &h.value);
                             }
                         }
                     }
                     Column::Exemplars(exemplars) => {
                         for e in exemplars.filter(|e| e.timestamp >= sealed_before) {
                             used.insert(e.id);
-                            builder.exemplar(tenant, partition, e.id, e.timestamp, e.value, &e.labels.to_labels());
+                            builder.exemplar(partition, e.id, e.timestamp, e.value, &e.labels.to_labels());
                         }
                     }
                     Column::Metadata(entries) => {
-                        entries.for_each(|m| builder.metadata(tenant, partition, &m.name, &m.metadata));
+                        entries.for_each(|m| builder.metadata(partition, &m.name, &m.metadata));
                     }
                 }
             }
@@ -84,7 +99,7 @@ impl Left {
             for column in section.columns() {
                 let Column::Definitions(definitions) = column else { continue };
                 for d in definitions.filter(|d| self.used.contains(&d.id)) {
-                    self.builder.define(&section.tenant, section.partition, d.id, d.labels.as_bytes());
+                    self.builder.define(section.partition, d.id, d.labels.as_bytes());
                     defined.push(d.id);
                 }
             }
@@ -111,7 +126,7 @@ mod tests {
     fn in_words(batch: &Batch) -> Vec<String> {
         let name = |id: SeriesId| (0..9).find(|n| packed(*n).0 == id).unwrap();
         let mut words = Vec::new();
-        for column in batch.sections().iter().flat_map(|s| s.columns()) {
+        for column in batch.sections().flat_map(|s| s.columns()) {
             match column {
                 Column::Definitions(d) => words.extend(d.map(|d| format!("define {}", name(d.id)))),
                 Column::Floats(f) => {
@@ -130,24 +145,24 @@ mod tests {
         let mut builder = BatchBuilder::new();
         for n in 0..5 {
             let (id, labels) = packed(n);
-            builder.define(&tenant, place, id, labels.as_packed());
+            builder.define(place, id, labels.as_packed());
         }
         let id = |n| packed(n).0;
         for (n, at) in [(0, 5), (0, 10), (0, 20), (1, 9)] {
-            builder.push(&tenant, place, id(n), at, 1.0);
+            builder.push(place, id(n), at, 1.0);
         }
         for (n, at) in [(2, 9), (2, 11), (3, 1)] {
             let histogram = SampleValue::Histogram(Box::<Histogram>::default());
-            builder.value(&tenant, place, id(n), at, &histogram);
+            builder.value(place, id(n), at, &histogram);
         }
         for (n, at) in [(4, 10), (4, 9)] {
-            builder.exemplar(&tenant, place, id(n), at, 1.0, &Labels::default());
+            builder.exemplar(place, id(n), at, 1.0, &Labels::default());
         }
         if with_metadata {
-            builder.metadata(&tenant, place, "m", &Metadata::default());
+            builder.metadata(place, "m", &Metadata::default());
         }
         let mut bytes = Vec::new();
-        builder.finish(header(1), &mut bytes);
+        builder.finish(header(1), &tenant, &mut bytes);
         Batch::parse(bytes.into()).unwrap()
     }
 
@@ -156,7 +171,7 @@ mod tests {
         let rest = split(&batch(true), TimestampMs(10), || header(2));
         let (bytes, defined) = rest.batch.unwrap();
         let left = Batch::parse(bytes.into()).unwrap();
-        assert_eq!((left.header(), rest.sample_count), (header(2), 4));
+        assert_eq!((left.header(), rest.sample_count, rest.histogram_count), (header(2), 4, 2));
         let words = "define 0|define 2|define 4|0 1@10|0 1@20|2 histogram@11|4 exemplar@10|metadata m";
         assert_eq!(in_words(&left).join("|"), words);
         assert_eq!(defined, [0, 2, 4].map(|n| packed(n).0));
@@ -165,6 +180,6 @@ mod tests {
         assert_eq!((in_words(&left).join("|"), rest.sample_count), ("metadata m".to_owned(), 7));
         let rest = split(&batch(false), TimestampMs(100), || unreachable!());
         assert!(rest.batch.is_none());
-        assert_eq!(rest.sample_count, 7);
+        assert_eq!((rest.sample_count, rest.histogram_count), (7, 3));
     }
 }

@@ -1,7 +1,8 @@
-//! A group of one: what is written, what is refused, what is asked for. Groups of three: `groups`, `faults`.
+//! A group of one: what is written, what is refused, what is asked for. Groups of three: `groups`, `faults`, `joining`.
 
 mod faults;
 mod groups;
+mod joining;
 mod support;
 
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ impl Held {
         }
         self.batches += 1;
         let mut unknown = Vec::new();
-        for column in batch.sections().iter().flat_map(|s| s.columns()) {
+        for column in batch.sections().flat_map(|s| s.columns()) {
             match column {
                 Column::Definitions(d) => {
                     for d in d {

@@ -18,11 +18,12 @@ use tokio::time::MissedTickBehavior;
 
 use crate::delivery::{Delivery, NotDelivered, parse};
 use crate::encode::{Admission, Encoded, EncodedBatch, Pass, SampleSink, SampleSource, Workbench};
-use crate::outgoing::{Outgoing, Stats};
+use crate::outgoing::{Outgoing, Stats, Travel};
 use crate::routing::Routing;
 
-/// How often a request is encoded anew because a replica asks for series that the source cannot tell.
-const ATTEMPTS_MAX: usize = 3;
+/// How often a request is encoded: anew because a replica asks for series that the source cannot tell, and once because it
+/// cannot be sent with others.
+const ATTEMPTS_MAX: usize = 4;
 
 /// Workbenches kept for the next requests; each holds as much as the largest request that it saw.
 const WORKBENCHES_MAX: usize = 8;
@@ -43,6 +44,19 @@ pub struct Limits {
     pub in_flight: replication::writer::Limits,
     /// Bytes of definitions on their way that replicas have asked for.
     pub definition_bytes_max: usize,
+    /// Bounds of what is sent together.
+    pub join: JoinLimits,
+}
+
+/// Bounds of requests that wait for each other while a batch of their group is under way.
+#[derive(Clone, Copy, Debug)]
+pub struct JoinLimits {
+    /// How long one waits at most: what it may add to an acknowledgement.
+    pub wait: DurationMs,
+    /// Requests in one batch: what is tried again one by one where a replica does not take it.
+    pub requests_max: usize,
+    /// Bytes of one batch. A request of more than a quarter of that does not wait.
+    pub bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +67,7 @@ impl Default for Limits {
             known_series_max: 4_000_000,
             in_flight: replication::writer::Limits::default(),
             definition_bytes_max: 64 << 20,
+            join: JoinLimits { wait: DurationMs(5), requests_max: 32, bytes_max: BATCH_BYTES_MAX },
         }
     }
 }
@@ -67,6 +82,7 @@ impl Limits {
             "what one replica may hold up is in flight"
         );
         assert!(self.definition_bytes_max >= BATCH_BYTES_MAX, "a batch of definitions can be on its way");
+        assert!(self.join.bytes_max <= BATCH_BYTES_MAX, "what is joined is a batch");
     }
 
     /// A request that is larger is sent in turns, so that it does not meet a bound by itself.
@@ -144,11 +160,13 @@ impl Writer {
         source: &(impl SampleSource + Sync + ?Sized),
         admission: Admission,
     ) -> Result<AppendOutcome, AppendError> {
+        let mut travel = Travel::InCompany;
         for _ in 0..ATTEMPTS_MAX {
             let routing = self.outgoing.routing().map_err(|e| AppendError::Unavailable(e.to_string()))?;
             let encoded = self.encode(&routing, tenant, source, admission)?;
             let mut outcome = AppendOutcome {
                 stored_samples: 0,
+                stored_histograms: 0,
                 stored_exemplars: encoded.exemplar_count,
                 rejections: encoded.rejections,
             };
@@ -159,14 +177,19 @@ impl Writer {
                 if turn.is_empty() {
                     return Ok(outcome);
                 }
-                let delivery = Delivery::begin(&self.outgoing, &routing, turn)?;
+                let delivery = Delivery::begin(&self.outgoing, &routing, turn, travel)?;
                 match delivery.run(&define).await {
                     Ok(delivered) => {
                         outcome.stored_samples += delivered.sample_count;
+                        outcome.stored_histograms += delivered.histogram_count;
                         outcome.rejections.extend(delivered.sealed);
                     }
                     Err(NotDelivered::Failed(e)) => return Err(e),
                     Err(NotDelivered::Undefined) => break,
+                    Err(NotDelivered::Parted) => {
+                        travel = Travel::Alone;
+                        break;
+                    }
                 }
             }
         }

@@ -7,15 +7,21 @@ const APPLICATION: &str = "application/x-protobuf";
 const V1: &str = "prometheus.WriteRequest";
 const V2: &str = "io.prometheus.write.v2.Request";
 
-/// Whether the request is one of remote write 1.0 in snappy; otherwise why not (for status 415).
-pub(crate) fn check(headers: &HeaderMap) -> Result<(), String> {
+/// What a request is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// Remote write 1.0.
+    V1,
+    /// Remote write 2.0.
+    V2,
+}
+
+/// Which message the request is, in snappy; otherwise why it is none (for status 415). Prometheus takes 2.0 only with a flag.
+pub(crate) fn check(headers: &HeaderMap) -> Result<Message, String> {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
     let message = message(text(CONTENT_TYPE))?;
-    if message == V2 {
-        return Err(format!("{V2} protobuf message is not accepted by this server; only accepts {V1}"));
-    }
     match text(CONTENT_ENCODING) {
-        "" | "snappy" => Ok(()),
+        "" | "snappy" => Ok(message),
         other => {
             Err(format!("{other} encoding (compression) is not accepted by this server; only snappy is acceptable"))
         }
@@ -24,9 +30,9 @@ pub(crate) fn check(headers: &HeaderMap) -> Result<(), String> {
 
 /// The protobuf message that a content type names; 1.0 where it names none. As in Prometheus, `application/json` is let through,
 /// to fail at decompression.
-fn message(content_type: &str) -> Result<&'static str, String> {
+fn message(content_type: &str) -> Result<Message, String> {
     if content_type.is_empty() || content_type == "application/json" {
-        return Ok(V1);
+        return Ok(Message::V1);
     }
     let mut parts = content_type.split(';');
     let media = parts.next().unwrap_or("").trim();
@@ -43,13 +49,13 @@ fn message(content_type: &str) -> Result<&'static str, String> {
         };
         if name == "proto" {
             return match value.trim() {
-                V1 => Ok(V1),
-                V2 => Ok(V2),
+                V1 => Ok(Message::V1),
+                V2 => Ok(Message::V2),
                 other => Err(format!(
                     "got {content_type} content type; unknown type for remote write protobuf message {other}, supported: {V1}, {V2}"
                 )),
             };
         }
     }
-    Ok(V1)
+    Ok(Message::V1)
 }

@@ -131,3 +131,73 @@ async fn bodies_and_requests_are_bounded() {
     may.add_permits(1);
     assert_eq!(first.await.unwrap().0, 204);
 }
+
+/// As [`request`], of remote write 2.0: the symbols, and series with references and samples.
+fn request_2(symbols: &[&str], series: &[(&[u8], &[i64])]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for symbol in symbols {
+        message.extend([4 << 3 | 2, symbol.len() as u8]);
+        message.extend(symbol.as_bytes());
+    }
+    for (refs, offsets_ms) in series {
+        let mut one = vec![0x0a, refs.len() as u8];
+        one.extend(*refs);
+        for offset in *offsets_ms {
+            let mut sample = vec![0x10];
+            let mut n = (clock::now().0 + offset).cast_unsigned();
+            while n >= 0x80 {
+                sample.push(n as u8 | 0x80);
+                n >>= 7;
+            }
+            sample.push(n as u8);
+            one.extend([0x12, sample.len() as u8]);
+            one.extend(sample);
+        }
+        message.extend([5 << 3 | 2, one.len() as u8]);
+        message.extend(one);
+    }
+    snap::raw::Encoder::new().compress_vec(&message).unwrap()
+}
+
+/// Status, what was written (samples, histograms, exemplars), and text of the answer.
+async fn post_2(distributor: &Arc<Distributor>, body: Vec<u8>) -> (u16, String, String) {
+    let request = Request::post("/api/v1/write")
+        .header(header::CONTENT_TYPE, "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+        .body(Body::from(body))
+        .unwrap();
+    let answer = distributor.router().oneshot(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let written = |what: &str| {
+        let name = format!("X-Prometheus-Remote-Write-{what}-Written");
+        answer.headers().get(name).map_or("none", |v| v.to_str().unwrap()).to_owned()
+    };
+    let written = ["Samples", "Histograms", "Exemplars"].map(written).join(" ");
+    let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
+    (status, written, String::from_utf8(text.to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_2_0_says_what_was_written_and_what_is_wrong_with_the_rest() {
+    let symbols = &["", "__name__", "m", "job", "a"];
+    let taking = distributor(TAKEN);
+    for (series, status, written, text) in [
+        (&[(&[1, 2][..], &[0, -1][..])][..], 204, "2 0 0", ""),
+        (&[(&[3, 4][..], &[0][..])][..], 400, "0 0 0", "invalid metric name or labels, got {job=\"a\"}\n"),
+        (&[(&[1, 2][..], &[HOUR][..])][..], 400, "0 0 0", "out of bounds: timestamp is too far in the future\n"),
+        (
+            &[(&[1, 2][..], &[0][..]), (&[1, 9][..], &[0, 0][..])][..],
+            400,
+            "1 0 0",
+            "2 samples refused: parsing labels for series [1 9]: labelRefs 1 (name) = 9 (value) outside of symbols table \
+             (size 5) (1 samples of the request are stored)\n",
+        ),
+    ] {
+        let got = post_2(&taking, request_2(symbols, series)).await;
+        assert_eq!(got, (status, written.to_owned(), text.to_owned()), "{series:?}");
+    }
+    let torn = snap::raw::Encoder::new().compress_vec(&[5 << 3 | 2, 9, 1]).unwrap();
+    assert_eq!(post_2(&taking, torn).await, (400, "0 0 0".to_owned(), "unexpected EOF\n".to_owned()));
+    let full = distributor(PushReply::Full { limit_bytes: 9 });
+    let got = post_2(&full, request_2(symbols, &[(&[1, 2], &[0])])).await;
+    assert_eq!(got, (503, "0 0 0".to_owned(), "too many bytes in flight (limit 9)\n".to_owned()));
+}

@@ -5,20 +5,27 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use model::TenantId;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use remotewrite::WriteRequest;
+use remotewrite::{WriteRequest, v2};
 use server::{Metrics, clock};
 use storage::{AppendError, AppendOutcome, ErrorClass, RejectReason, Rejection};
 use tokio::sync::Semaphore;
 use writer::Writer;
 
-use crate::content;
+use crate::content::{self, Message};
+
+/// What was stored of a request of 2.0: samples, histograms, exemplars.
+const WRITTEN: [&str; 3] = [
+    "x-prometheus-remote-write-samples-written",
+    "x-prometheus-remote-write-histograms-written",
+    "x-prometheus-remote-write-exemplars-written",
+];
 
 /// Bounds of the distributor.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +52,8 @@ pub struct Distributor {
     writer: Arc<Writer>,
     limits: Limits,
     running: Arc<Semaphore>,
+    /// Of remote write 2.0.
+    known_families: v2::KnownFamilies,
     samples: Counter,
     rejected: Family<Reason, Counter>,
 }
@@ -60,7 +69,8 @@ impl Distributor {
             r.register(name, "Samples that were refused for good, by reason", rejected.clone());
         });
         let running = Arc::new(Semaphore::new(limits.requests_max));
-        Arc::new(Distributor { writer, limits, running, samples, rejected })
+        let known_families = v2::KnownFamilies::default();
+        Arc::new(Distributor { writer, limits, running, known_families, samples, rejected })
     }
 
     /// The routes.
@@ -77,9 +87,10 @@ impl Distributor {
 }
 
 async fn write(State(distributor): State<Arc<Distributor>>, request: Request) -> Response {
-    if let Err(why) = content::check(request.headers()) {
-        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why);
-    }
+    let message = match content::check(request.headers()) {
+        Ok(message) => message,
+        Err(why) => return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why),
+    };
     let Ok(permit) = distributor.running.clone().try_acquire_owned() else {
         return unavailable("too many write requests at once");
     };
@@ -93,15 +104,29 @@ async fn write(State(distributor): State<Arc<Distributor>>, request: Request) ->
     let done = tokio::task::spawn_blocking(move || {
         let decompressed = remotewrite::decompress(&body).map_err(|e| AppendError::Malformed(e.to_string()))?;
         drop(body);
-        let request = WriteRequest::new(&decompressed);
-        runtime.block_on(this.writer.write(&TenantId::anonymous(), &request, clock::now()))
+        let (tenant, now) = (TenantId::anonymous(), clock::now());
+        match message {
+            Message::V1 => {
+                let request = WriteRequest::new(&decompressed);
+                runtime.block_on(this.writer.write(&tenant, &request, now))
+            }
+            Message::V2 => {
+                let request = v2::Request::new(&decompressed).map_err(AppendError::Malformed)?;
+                let request = request.leaving_out(&this.known_families, now);
+                let written = runtime.block_on(this.writer.write(&tenant, &request, now));
+                written.inspect(|_| request.is_stored())
+            }
+        }
     })
     .await;
     drop(permit);
-    match done {
+    let mut written = [0; WRITTEN.len()];
+    let mut response = match done {
         Ok(Ok(outcome)) => {
             distributor.count(&outcome);
-            answer(&outcome)
+            let floats = outcome.stored_samples.saturating_sub(outcome.stored_histograms);
+            written = [floats, outcome.stored_histograms, outcome.stored_exemplars];
+            answer(message, &outcome)
         }
         Ok(Err(e)) => match e.class() {
             ErrorClass::Caller => text(StatusCode::BAD_REQUEST, &e.to_string()),
@@ -111,17 +136,26 @@ async fn write(State(distributor): State<Arc<Distributor>>, request: Request) ->
             tracing::error!(error = %e, "a write request panicked");
             text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
         }
+    };
+    if message == Message::V2 {
+        let names = WRITTEN.map(HeaderName::from_static);
+        response.headers_mut().extend(names.into_iter().zip(written.map(HeaderValue::from)));
     }
+    response
 }
 
 /// What was refused for good is a 400, so that the sender does not try again; the rest is stored. Unusable labels are only
-/// counted, as in Prometheus' 1.0.
-fn answer(outcome: &AppendOutcome) -> Response {
+/// counted in 1.0, as in Prometheus, and told in 2.0.
+fn answer(message: Message, outcome: &AppendOutcome) -> Response {
     fn words(r: &Rejection) -> &str {
         prometheus_words(r).unwrap_or_default()
     }
-    let told: Vec<&Rejection> =
-        outcome.rejections.iter().filter(|r| r.sample_count > 0 && prometheus_words(r).is_some()).collect();
+    let is_told = |r: &&Rejection| match (message, r.reason) {
+        (Message::V1, RejectReason::InvalidLabels) => false,
+        (Message::V2, RejectReason::InvalidLabels) => true,
+        _ => r.sample_count > 0 && prometheus_words(r).is_some(),
+    };
+    let told: Vec<&Rejection> = outcome.rejections.iter().filter(is_told).collect();
     let why = match told.as_slice() {
         [] => return StatusCode::NO_CONTENT.into_response(),
         // Nothing is stored, as nothing would be there: then the text is Prometheus', which tools may know.
@@ -129,7 +163,10 @@ fn answer(outcome: &AppendOutcome) -> Response {
             words(first).to_owned()
         }
         several => {
-            let each = |r: &&Rejection| format!("{}: {} samples refused: {}", words(r), r.sample_count, r.example);
+            let each = |r: &&Rejection| match words(r) {
+                same if same == r.example => format!("{} samples refused: {same}", r.sample_count),
+                words => format!("{words}: {} samples refused: {}", r.sample_count, r.example),
+            };
             let all: Vec<String> = several.iter().map(each).collect();
             format!("{} ({} samples of the request are stored)", all.join("; "), outcome.stored_samples)
         }
@@ -138,13 +175,13 @@ fn answer(outcome: &AppendOutcome) -> Response {
     text(StatusCode::BAD_REQUEST, &why)
 }
 
-/// Prometheus' words for a refusal that the sender is told of. `None`: the sender is not told.
+/// Prometheus' words for a refusal. `None`: the sender is not told.
 fn prometheus_words(rejection: &Rejection) -> Option<&str> {
     match rejection.reason {
         RejectReason::TooOld => Some("out of bounds"),
         RejectReason::TooFarInFuture => Some("out of bounds: timestamp is too far in the future"),
-        RejectReason::InvalidHistogram => Some(&rejection.example),
-        RejectReason::InvalidLabels | RejectReason::InvalidExemplar => None,
+        RejectReason::InvalidHistogram | RejectReason::InvalidLabels => Some(&rejection.example),
+        RejectReason::InvalidExemplar => None,
     }
 }
 

@@ -1,12 +1,12 @@
 //! What peers fetch: bodies of batches out of memory and the log, and definitions out of the head.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use batch::{BATCH_BYTES_MAX, Batch, BatchBuilder, BatchHeader};
 use head::Head;
-use model::SeriesId;
+use model::{SeriesId, TenantId};
 use parking_lot::Mutex;
 use peer::{Definitions, Fetch, Fetched, Unanswered};
 use replication::{Position, Record};
@@ -104,30 +104,29 @@ impl Bodies {
     /// Definitions of the series asked for, as far as they are held and fit.
     fn definitions(&self, head: &Head, fetch: &Fetch) -> Definitions {
         let mut batches = Vec::new();
-        let mut builder = BatchBuilder::new();
+        let mut builders = BTreeMap::<TenantId, BatchBuilder>::new();
         let mut bytes = 0;
         for (tenant, partition, id, labels) in head.definitions(&fetch.define) {
             let more = DEFINITION_BYTES + labels.as_packed().len();
             if bytes + more > DEFINITIONS_BYTES_MAX {
                 break;
             }
-            if builder.byte_len_max() + more > BATCH_BYTES_MAX {
-                batches.push(self.finish(&mut builder, fetch));
-            }
             bytes += more;
-            builder.define(&tenant, partition, id, labels.as_packed());
+            let builder = builders.entry(tenant.clone()).or_default();
+            if builder.byte_len_max() + more > BATCH_BYTES_MAX {
+                batches.push(self.finish(builder, &tenant, fetch));
+            }
+            builder.define(partition, id, labels.as_packed());
         }
-        if !builder.is_empty() {
-            batches.push(self.finish(&mut builder, fetch));
-        }
+        batches.extend(builders.iter_mut().map(|(tenant, builder)| self.finish(builder, tenant, fetch)));
         batches
     }
 
-    fn finish(&self, builder: &mut BatchBuilder, fetch: &Fetch) -> Batch {
+    fn finish(&self, builder: &mut BatchBuilder, tenant: &TenantId, fetch: &Fetch) -> Batch {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         let header = BatchHeader { group: fetch.group.0, generation: 0, writer: self.writer, seq };
         let mut bytes = Vec::with_capacity(builder.byte_len_max());
-        builder.finish(header, &mut bytes);
+        builder.finish(header, tenant, &mut bytes);
         Batch::parse(bytes.into()).expect("the builder makes batches")
     }
 }

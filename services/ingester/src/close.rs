@@ -126,18 +126,20 @@ impl Closer {
         let mut closing = self.state.lock().await;
         closing.core.set_window((self.ingester.window)());
         closing.closed = 0;
-        let outcome = self.close_all(&mut closing).await;
+        // A look at all series, so one for the whole run: what comes meanwhile is seen by the next.
+        let held = self.held().await?;
+        let outcome = self.close_all(&mut closing, &held).await;
         if let Some(foreign) = closing.core.foreign() {
             return Err(CloseError::ForeignManifest { start: foreign.manifest.start });
         }
         outcome?;
-        self.free(&closing.core).await?;
+        self.free(&closing.core, held).await?;
         Ok(closing.closed)
     }
 
-    async fn close_all(&self, closing: &mut Closing) -> Result<(), CloseError> {
+    async fn close_all(&self, closing: &mut Closing, held: &BTreeSet<TimestampMs>) -> Result<(), CloseError> {
         loop {
-            let (oldest, now, closed) = (self.oldest().await?, self.now(), closing.closed);
+            let (oldest, now, closed) = (self.oldest(held), self.now(), closing.closed);
             let (asks, before) = self.step(|replica| closing.core.tick(replica, oldest, now)).await?;
             let mut attempt = before;
             let mut todo: VecDeque<(u64, Ask)> = asks.into_iter().map(|ask| (before, ask)).collect();
@@ -244,11 +246,10 @@ impl Closer {
         Ok((asks, attempt))
     }
 
-    /// The oldest range that holds samples and is not dropped.
-    async fn oldest(&self) -> Result<Option<TimestampMs>, CloseError> {
-        let held = self.held().await?;
+    /// The oldest range of those that hold samples that is not dropped.
+    fn oldest(&self, held: &BTreeSet<TimestampMs>) -> Option<TimestampMs> {
         let state = self.ingester.state();
-        Ok(held.into_iter().find(|start| !state.is_dropped(*start)))
+        held.iter().copied().find(|start| !state.is_dropped(*start))
     }
 
     async fn held(&self) -> Result<BTreeSet<TimestampMs>, CloseError> {
@@ -355,8 +356,8 @@ impl Closer {
     }
 
     /// Frees the closed ranges that were served long enough.
-    async fn free(&self, core: &closer::Closer) -> Result<(), CloseError> {
-        let (held, now) = (self.held().await?, self.now());
+    async fn free(&self, core: &closer::Closer, held: BTreeSet<TimestampMs>) -> Result<(), CloseError> {
+        let now = self.now();
         let mut is_freed = false;
         let changed = self.ingester.change(|replica| {
             let mut all = Effects::default();

@@ -230,9 +230,9 @@ mod tests {
 
     fn batch() -> Arc<Batch> {
         let mut builder = BatchBuilder::new();
-        builder.push(&TenantId::anonymous(), PartitionId(0), SeriesId(7), 5, 1.0);
+        builder.push(PartitionId(0), SeriesId(7), 5, 1.0);
         let mut bytes = Vec::new();
-        builder.finish(BatchHeader { group: 0, generation: 1, writer: 2, seq: 3 }, &mut bytes);
+        builder.finish(BatchHeader { group: 0, generation: 1, writer: 2, seq: 3 }, &TenantId::anonymous(), &mut bytes);
         Arc::new(Batch::parse(bytes.into()).unwrap())
     }
 

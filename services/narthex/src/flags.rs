@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Store(Box<crate::store::Store>),
     /// Scrapes its share of the targets.
     Scraper(Box<crate::scraper::Scraper>),
+    /// Shows and changes who votes in the control plane of a cluster.
+    Admin(Box<crate::admin::Admin>),
 }
 
 impl Command {
@@ -40,6 +42,8 @@ impl Command {
     pub(crate) fn log(&self) -> (LogLevel, LogFormat) {
         let node = match self {
             Command::All(flags) => return (flags.log_level, flags.log_format),
+            // What it has to say goes to standard output, and why it failed to standard error.
+            Command::Admin(_) => return (LogLevel::Warn, LogFormat::Logfmt),
             Command::Ruler(flags) => &flags.node,
             Command::Ingester(flags) => &flags.node,
             Command::Distributor(flags) => &flags.node,

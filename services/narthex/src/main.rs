@@ -2,6 +2,7 @@
 
 use clap::Parser;
 
+mod admin;
 mod all;
 mod configuration;
 mod configured;
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
         Command::Querier(flags) => querier::run(*flags),
         Command::Store(flags) => store::run(*flags),
         Command::Scraper(flags) => scraper::run(*flags),
+        Command::Admin(admin) => admin::run(*admin),
     };
     match ran {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use axum::Router;
 use cluster::{ClusterMap, Incarnation, Joining, Replica, Role, Roles};
 use futures::future::BoxFuture;
-use membership::{Caller, Follower, Identity, MapFile, MapService, MapSource, Presence, Standing};
+use membership::{Caller, Follower, Identity, MapFile, MapService, MapSource, Presence, Standing, tell_news};
 use proto::{ClientTls, Dialer};
 use server::{Metrics, Server, Web, clock};
 use tokio::signal::unix::{SignalKind, signal};
@@ -156,6 +156,8 @@ async fn run_until(
     let follower = Follower::start(name, own, &flags.control_plane, dialer.clone(), file, clock::now).await;
     let held = follower.held();
     let caller = Caller::new(dialer.clone(), &flags.control_plane, held.map());
+    // Ends with the process, which has nothing more to tell.
+    drop(tokio::spawn(tell_news(held.map())));
     let own = Own { cluster: name.clone(), replica: Replica { node: flags.node_id.clone(), incarnation } };
     let node = Node {
         own,

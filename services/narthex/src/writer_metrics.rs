@@ -52,9 +52,15 @@ impl Collector for Written {
         gauge("narthex_writer_in_flight_bytes", help, stats.in_flight_bytes)?;
         gauge("narthex_writer_open_requests", "Requests that are not acknowledged yet", stats.open_requests)?;
         gauge("narthex_writer_open_calls", "Calls to replicas", stats.open_calls)?;
-        let resends = ConstCounter::new(stats.resends);
-        let (name, help) = ("narthex_writer_resends", "Batches that were sent to a replica once more");
-        resends.encode(encoder.encode_descriptor(name, help, None, resends.metric_type())?)?;
+        let mut counter = |name: &str, help: &str, count: u64| {
+            let metric = ConstCounter::new(count);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        counter("narthex_writer_resends", "Batches that were sent to a replica once more", stats.resends)?;
+        let help = "Batches that were made of several requests";
+        counter("narthex_writer_joined_batches", help, stats.joined_batches)?;
+        let help = "Requests, or parts of them, that went in batches with others";
+        counter("narthex_writer_joined_requests", help, stats.joined_requests)?;
         let refusals = Family::<Reason, prometheus_client::metrics::counter::Counter>::default();
         for (refusal, count) in stats.refusals {
             refusals.get_or_create(&Reason { reason: refusal.as_str() }).inc_by(count);

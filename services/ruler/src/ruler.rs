@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use cluster::{Address, ClusterMap, Incarnation, Joining, LeaseTimes, NodeId, Role, Roles, Zone};
-use membership::{Caller, Identity, MapService, MapSource, Presence, Standing};
+use membership::{Caller, Identity, MapService, MapSource, Presence, Standing, tell_news};
 use proto::{ClientTls, Dialer};
 use raft::{GrpcTransport, Node, OpenError, Options, RaftService};
 use server::{Limits, ListenError, Metrics, Server};
@@ -75,6 +75,7 @@ pub struct Ruler {
     listener: JoinHandle<()>,
     leading: JoinHandle<()>,
     entering: JoinHandle<()>,
+    telling: JoinHandle<()>,
 }
 
 /// The map as a voter has applied it.
@@ -113,6 +114,7 @@ impl Ruler {
         let (cluster, listed) = (config.cluster.clone(), config.control_plane.clone());
         let enter = Enter { cluster, node: node.clone(), dialer, caller: caller.clone(), listed };
         let entering = threads.spawn(enter.run(say));
+        let telling = threads.spawn(tell_news(node.map()));
         let leading = threads.spawn(async move { leader.run(stopped).await });
         let presence = {
             let _on_its_threads = threads.enter();
@@ -126,7 +128,7 @@ impl Ruler {
             lease: config.lease_times.lease,
             metrics: metrics.clone(),
         };
-        Ok(Ruler { node, presence, router: pages.router(), stop, listener, leading, entering })
+        Ok(Ruler { node, presence, router: pages.router(), stop, listener, leading, entering, telling })
     }
 
     /// What it serves over HTTP.
@@ -147,6 +149,7 @@ impl Ruler {
     /// Hands the lead over, ends streams, and closes the log. The membership stays: it will be back.
     pub async fn stop(self) {
         self.entering.abort();
+        self.telling.abort();
         self.node.hand_over().await;
         drop(self.presence);
         self.stop.send_replace(true);

@@ -53,7 +53,7 @@ impl Families {
 fn read(cache: &ScrapeCache<Kept>, format: Format) -> BTreeMap<String, Metadata> {
     let mut families: BTreeMap<String, Metadata> = BTreeMap::new();
     for line in cache.metadata_lines() {
-        let Ok(mut parser) = Parser::new(format, line) else { continue };
+        let mut parser = Parser::new(format, line);
         let name = |family: &[u8]| String::from_utf8_lossy(family).into_owned();
         match parser.next() {
             Ok(Some(Entry::Type { family, metric_type })) => {

@@ -9,7 +9,7 @@
 //! marker, and the lookback ends it, as when a Prometheus dies. Configurations are not compared: while scrapers run different
 //! ones, what only some of them know is scraped only where it is theirs.
 //!
-//! Not here: native histograms and protobuf pages (their parser does not exist), start timestamps, the scrape failure log.
+//! Not here: start timestamps, the scrape failure log.
 
 mod elsewhere;
 mod end_of_run;
@@ -17,6 +17,7 @@ mod families;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gather;
+mod histograms;
 mod loops;
 mod metrics;
 mod page;

@@ -32,6 +32,7 @@ pub(crate) struct ScraperMetrics {
     pub(crate) over_target_limit: Counter,
     pub(crate) over_label_limits: Counter,
     pub(crate) over_sample_limit: Counter,
+    pub(crate) over_bucket_limit: Counter,
     pub(crate) over_body_size: Counter,
     pub(crate) duplicates: Counter,
     pub(crate) out_of_bounds: Counter,
@@ -56,6 +57,7 @@ impl ScraperMetrics {
             over_target_limit: Counter::default(),
             over_label_limits: Counter::default(),
             over_sample_limit: Counter::default(),
+            over_bucket_limit: Counter::default(),
             over_body_size: Counter::default(),
             duplicates: Counter::default(),
             out_of_bounds: Counter::default(),
@@ -101,6 +103,11 @@ impl ScraperMetrics {
                 "prometheus_target_scrapes_exceeded_sample_limit",
                 "Scrapes that failed at the sample limit.",
                 self.over_sample_limit.clone(),
+            );
+            r.register(
+                "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit",
+                "Scrapes that failed at the limit of a native histogram's buckets.",
+                self.over_bucket_limit.clone(),
             );
             r.register(
                 "prometheus_target_scrapes_exceeded_body_size_limit",

@@ -2,16 +2,18 @@
 //! `scrape/scrape.go`.
 
 use std::hash::{Hash, Hasher};
+use std::iter::Peekable;
 
 use exposition::{
-    Entry, ExemplarText, Format, LabelsError, LabelsScratch, Line, Outcome, ParseError, Parser, ScrapeCache, Series,
-    Slot,
+    ClassicLines, Entry, Format, LabelsError, LabelsScratch, Line, LineHistogram, Lines, LinesError, Outcome,
+    ParseError, Parser, ScrapeCache, Series, Slot,
 };
 use exposition::{Sample, Staleness};
-use model::{Exemplar, Labels, Metadata, MetricType, SeriesId, TenantId, TimestampMs};
+use model::{Exemplar, HistogramError, Labels, Metadata, MetricType, SampleValue, SeriesId, TenantId, TimestampMs};
 use writer::Admission;
 
 use crate::families::Families;
+use crate::histograms::{HistogramRules, Misfit};
 use crate::sample_rules::{SampleRules, SeriesError};
 
 /// What is remembered of a line.
@@ -68,6 +70,14 @@ pub(crate) struct Row {
     pub(crate) fresh: u32,
 }
 
+/// One native histogram to write.
+#[derive(Clone, Debug)]
+pub(crate) struct HistogramRow {
+    /// Its value is none.
+    pub(crate) row: Row,
+    pub(crate) value: SampleValue,
+}
+
 /// The end of a series.
 #[derive(Clone, Debug)]
 pub(crate) struct Marker {
@@ -82,6 +92,7 @@ pub(crate) struct Marker {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) samples: Vec<Row>,
+    pub(crate) histograms: Vec<HistogramRow>,
     pub(crate) fresh: Vec<Labels>,
     pub(crate) exemplars: Vec<(SeriesId, i64, Exemplar)>,
     pub(crate) markers: Vec<Marker>,
@@ -104,7 +115,9 @@ pub(crate) enum PageError {
     #[error(transparent)]
     Parse(#[from] ParseError),
     #[error(transparent)]
-    Format(#[from] exposition::UnsupportedFormat),
+    Lines(#[from] LinesError),
+    #[error(transparent)]
+    Histogram(#[from] HistogramError),
     #[error(transparent)]
     ContentType(#[from] exposition::ContentTypeError),
     #[error(transparent)]
@@ -115,6 +128,8 @@ pub(crate) enum PageError {
     CacheFull(#[from] exposition::CacheFull),
     #[error("sample limit exceeded")]
     SampleLimit,
+    #[error("histogram bucket limit exceeded")]
+    BucketLimit,
 }
 
 /// What is remembered of one target's pages.
@@ -175,25 +190,76 @@ pub(crate) struct Context<'a> {
     pub(crate) admission: Admission,
     /// Time of samples without one.
     pub(crate) at: TimestampMs,
+    pub(crate) histograms: HistogramRules,
 }
 
-/// Reads a page that is not empty. On an error the rows hold markers alone, and the counts are those up to the error.
+/// What stands beside the lines of a page that was written anew as lines.
+struct Beside {
+    histograms: Peekable<std::vec::IntoIter<LineHistogram>>,
+    exemplars: Peekable<std::vec::IntoIter<(u64, Exemplar)>>,
+    /// What is wrong with the page behind the last line.
+    error: Option<LinesError>,
+    /// The sample line that comes next.
+    line: u64,
+}
+
+impl Beside {
+    fn new(histograms: Vec<LineHistogram>, exemplars: Vec<(u64, Exemplar)>, error: Option<LinesError>) -> Beside {
+        let (histograms, exemplars) = (histograms.into_iter().peekable(), exemplars.into_iter().peekable());
+        Beside { histograms, exemplars, error, line: 0 }
+    }
+
+    /// The histogram of the sample line that was read just now.
+    #[inline]
+    fn next_line(&mut self) -> Option<LineHistogram> {
+        let line = self.line;
+        self.line += 1;
+        self.histograms.next_if(|histogram| histogram.line == line)
+    }
+
+    /// The next exemplar of the sample line that was read last.
+    fn next_exemplar(&mut self) -> Option<Exemplar> {
+        self.exemplars.next_if(|(line, _)| line + 1 == self.line).map(|(_, exemplar)| exemplar)
+    }
+}
+
+/// The page as lines that are remembered.
+fn as_lines(page: Vec<u8>, format: Format, context: &Context<'_>) -> (Vec<u8>, Beside) {
+    let choice = context.histograms.choice;
+    if !choice.changes(format) {
+        return (page, Beside::new(Vec::new(), Vec::new(), None));
+    }
+    let Lines { text, histograms, exemplars, error } = match format {
+        Format::Protobuf => exposition::protobuf::lines(&page, choice),
+        Format::Text | Format::OpenMetrics => {
+            let classic = if choice.classic_too { ClassicLines::Keep } else { ClassicLines::Drop };
+            exposition::with_custom_buckets(format, &page, classic)
+        }
+    };
+    (text, Beside::new(histograms, exemplars, error))
+}
+
+/// Reads a page that is not empty. On an error the rows hold markers alone, and the counts are those up to the error. The page is
+/// given back as it was read: as lines.
 pub(crate) fn read(
     memory: &mut Memory,
     context: Context<'_>,
-    page: &[u8],
+    page: Vec<u8>,
     format: Format,
     counts: &mut Counts,
-) -> (Rows, Result<(), PageError>) {
+) -> (Vec<u8>, Rows, Result<(), PageError>) {
+    let (page, beside) = as_lines(page, format, &context);
     let mut reader = Reader {
         context,
         rows: Rows { samples: Vec::with_capacity(memory.rows_expected), ..Rows::default() },
         counts,
         memory,
+        beside,
         limited: 0,
+        is_over_buckets: false,
         families_changed: false,
     };
-    let outcome = reader.read(page, format);
+    let outcome = reader.read(&page, format);
     let families_changed = reader.families_changed;
     let mut rows = match outcome {
         Ok(()) => reader.rows,
@@ -204,7 +270,7 @@ pub(crate) fn read(
     if outcome.is_ok() && (families_changed || !memory.families.is_sent()) {
         rows.metadata = memory.families.changes(&memory.cache, format);
     }
-    (rows, outcome)
+    (page, rows, outcome)
 }
 
 struct Reader<'a> {
@@ -212,18 +278,21 @@ struct Reader<'a> {
     memory: &'a mut Memory,
     rows: Rows,
     counts: &'a mut Counts,
+    beside: Beside,
     /// Samples that count against `sample_limit`.
     limited: u64,
+    /// Whether a histogram has too many buckets.
+    is_over_buckets: bool,
     families_changed: bool,
 }
 
 impl Reader<'_> {
     fn read(&mut self, page: &[u8], format: Format) -> Result<(), PageError> {
-        let mut parser = Parser::new(format, page)?;
+        let mut parser = Parser::new(format, page);
         loop {
             let pushed = match self.memory.cache.next(&mut parser)? {
                 None => break,
-                Some(Line::Known { slot, sample, repeated }) => self.known(slot, sample, repeated),
+                Some(Line::Known { slot, sample, repeated }) => self.known(slot, sample, repeated)?,
                 Some(Line::Metadata(Entry::Comment(_))) => None,
                 Some(Line::Metadata(_)) => {
                     self.families_changed = true;
@@ -234,13 +303,26 @@ impl Reader<'_> {
                     self.new_line(&series, Reading { format, metric_type })?
                 }
             };
-            if let Some((id, timestamp)) = pushed
-                && let Some(text) = parser.exemplar()
-            {
-                self.exemplar(id, timestamp, &text);
+            if let Some((id, timestamp)) = pushed {
+                if let Some(text) = parser.exemplar() {
+                    // One that cannot be is left out and the sample stays, as in Prometheus.
+                    let exemplar = text.to_exemplar(&mut self.memory.exemplar_labels).ok();
+                    self.take_exemplars(id, timestamp, exemplar);
+                }
+                if self.beside.exemplars.peek().is_some() {
+                    let beside: Vec<Exemplar> = std::iter::from_fn(|| self.beside.next_exemplar()).collect();
+                    self.take_exemplars(id, timestamp, beside);
+                }
+            } else {
+                while self.beside.next_exemplar().is_some() {}
             }
         }
-        if self.is_over_limit() { Err(PageError::SampleLimit) } else { Ok(()) }
+        match self.beside.error.take() {
+            Some(error) => Err(error.into()),
+            None if self.is_over_limit() => Err(PageError::SampleLimit),
+            None if self.is_over_buckets => Err(PageError::BucketLimit),
+            None => Ok(()),
+        }
     }
 
     fn is_over_limit(&self) -> bool {
@@ -249,41 +331,80 @@ impl Reader<'_> {
     }
 
     #[inline]
-    fn timestamp(&self, sample: &Sample) -> Option<i64> {
-        sample.timestamp.filter(|_| self.context.rules.job.config.honor_timestamps).map(|t| t.0)
+    fn timestamp(&self, said: Option<TimestampMs>) -> Option<i64> {
+        said.filter(|_| self.context.rules.job.config.honor_timestamps).map(|t| t.0)
     }
 
     /// The series and the time written at it, if the sample was taken.
     #[inline]
-    fn known(&mut self, slot: Slot, sample: Sample, repeated: bool) -> Option<(SeriesId, Option<i64>)> {
+    fn known(
+        &mut self,
+        slot: Slot,
+        sample: Sample,
+        repeated: bool,
+    ) -> Result<Option<(SeriesId, Option<i64>)>, PageError> {
         self.counts.scraped += 1;
-        let Kept::Series { id, .. } = *self.memory.cache.get(slot) else { return None };
+        let histogram = self.beside.next_line();
+        let Kept::Series { id, .. } = *self.memory.cache.get(slot) else { return Ok(None) };
         self.counts.post_relabel += 1;
-        let timestamp = self.timestamp(&sample);
+        let timestamp = self.timestamp(histogram.as_ref().map_or(sample.timestamp, |h| h.timestamp));
         if repeated && timestamp.is_none() {
             self.counts.duplicates += 1;
-            return None;
+            return Ok(None);
         }
-        self.push(id, timestamp, sample.value, REMEMBERED).then_some((id, timestamp))
+        let is_taken = match histogram {
+            None => self.push(id, timestamp, sample.value, REMEMBERED),
+            Some(histogram) => self.push_histogram(id, timestamp, histogram.value, REMEMBERED)?,
+        };
+        Ok(is_taken.then_some((id, timestamp)))
     }
 
     /// Takes a sample unless it is one too many or out of bounds. Returns whether it did.
     #[inline]
     fn push(&mut self, id: SeriesId, timestamp: Option<i64>, value: f64, fresh: u32) -> bool {
-        self.limited += 1;
-        if self.is_over_limit() {
-            return false;
-        }
-        let at = match timestamp {
-            None => self.context.at.0,
-            Some(at) if at > self.context.admission.newest.0 || at < self.context.admission.oldest.0 => {
-                self.counts.out_of_bounds += 1;
-                return false;
-            }
-            Some(at) => at,
-        };
+        let Some(at) = self.admit(timestamp) else { return false };
         self.rows.samples.push(Row { id, at, value, fresh });
         true
+    }
+
+    /// The same of a histogram, which may also have too many buckets. One that cannot be is an error.
+    #[cold]
+    fn push_histogram(
+        &mut self,
+        id: SeriesId,
+        timestamp: Option<i64>,
+        mut value: SampleValue,
+        fresh: u32,
+    ) -> Result<bool, PageError> {
+        match self.context.histograms.fit(&mut value) {
+            Ok(()) => {}
+            // The page is read to its end, so that its samples are counted.
+            Err(Misfit::Buckets) => {
+                self.is_over_buckets = true;
+                return Ok(false);
+            }
+            Err(Misfit::Invalid(e)) => return Err(e.into()),
+        }
+        let Some(at) = self.admit(timestamp) else { return Ok(false) };
+        self.rows.histograms.push(HistogramRow { row: Row { id, at, value: 0.0, fresh }, value });
+        Ok(true)
+    }
+
+    /// The time of a sample that is taken.
+    #[inline]
+    fn admit(&mut self, timestamp: Option<i64>) -> Option<i64> {
+        self.limited += 1;
+        if self.is_over_limit() {
+            return None;
+        }
+        match timestamp {
+            None => Some(self.context.at.0),
+            Some(at) if at > self.context.admission.newest.0 || at < self.context.admission.oldest.0 => {
+                self.counts.out_of_bounds += 1;
+                None
+            }
+            Some(at) => Some(at),
+        }
     }
 
     fn new_line(
@@ -292,6 +413,7 @@ impl Reader<'_> {
         reading: Reading,
     ) -> Result<Option<(SeriesId, Option<i64>)>, PageError> {
         self.counts.scraped += 1;
+        let histogram = self.beside.next_line();
         series.labels(&mut self.memory.labels)?;
         let labels = self.memory.labels.to_labels()?;
         let Some(labels) = self.context.rules.apply(&labels)? else {
@@ -300,9 +422,13 @@ impl Reader<'_> {
         };
         let id = SeriesId::compute(self.context.tenant, &labels, &mut self.memory.id_scratch);
         self.counts.post_relabel += 1;
-        let timestamp = self.timestamp(&series.sample);
+        let timestamp = self.timestamp(histogram.as_ref().map_or(series.sample.timestamp, |h| h.timestamp));
         let fresh = u32::try_from(self.rows.fresh.len()).unwrap_or(REMEMBERED);
-        if self.push(id, timestamp, series.sample.value, fresh) {
+        let is_taken = match histogram {
+            None => self.push(id, timestamp, series.sample.value, fresh),
+            Some(histogram) => self.push_histogram(id, timestamp, histogram.value, fresh)?,
+        };
+        if is_taken {
             self.rows.fresh.push(labels);
             self.memory.cache.remember(series, Kept::Series { id, reading })?;
             self.counts.series_added += 1;
@@ -311,16 +437,18 @@ impl Reader<'_> {
         Ok(None)
     }
 
+    /// Exemplars of one sample, in the order of their times.
     #[cold]
-    fn exemplar(&mut self, id: SeriesId, timestamp: Option<i64>, text: &ExemplarText<'_>) {
-        let at = text.timestamp.map_or(timestamp.unwrap_or(self.context.at.0), |t| t.0);
-        // One that cannot be is left out and the sample stays, as in Prometheus.
-        if let Ok(exemplar) = text.to_exemplar(&mut self.memory.exemplar_labels)
-            && exemplar.labels.iter().map(|l| l.name.chars().count() + l.value.chars().count()).sum::<usize>()
-                <= EXEMPLAR_CHARS_MAX
-        {
-            self.rows.exemplars.push((id, at, exemplar));
+    fn take_exemplars(&mut self, id: SeriesId, timestamp: Option<i64>, exemplars: impl IntoIterator<Item = Exemplar>) {
+        let first = self.rows.exemplars.len();
+        for exemplar in exemplars {
+            let at = exemplar.timestamp.map_or(timestamp.unwrap_or(self.context.at.0), |t| t.0);
+            let chars = |l: model::Label<'_>| l.name.chars().count() + l.value.chars().count();
+            if exemplar.labels.iter().map(chars).sum::<usize>() <= EXEMPLAR_CHARS_MAX {
+                self.rows.exemplars.push((id, at, exemplar));
+            }
         }
+        self.rows.exemplars[first..].sort_by_key(|(_, at, _)| *at);
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Schedule {
     interval_ms: i64,
     phase_ms: i64,
     tolerance_ms: i64,
+    /// Whether several scrapers may hold the target.
+    is_shared: bool,
 }
 
 impl Schedule {
@@ -22,7 +24,12 @@ impl Schedule {
         let interval_ms = interval.0.max(1);
         let phase = target_hash % u64::try_from(interval_ms).expect("at least 1");
         let tolerance_ms = TOLERANCE_MS_MAX.min(interval_ms / 100);
-        Schedule { interval_ms, phase_ms: i64::try_from(phase).expect("less than the interval"), tolerance_ms }
+        Schedule {
+            interval_ms,
+            phase_ms: i64::try_from(phase).expect("less than the interval"),
+            tolerance_ms,
+            is_shared: false,
+        }
     }
 
     /// The same ticks where several scrapers may hold the target for a while. A scrape counts for its tick up to half an interval
@@ -30,7 +37,17 @@ impl Schedule {
     /// seems to have been in time.
     #[must_use]
     pub(crate) fn of_many(self) -> Schedule {
-        Schedule { tolerance_ms: self.interval_ms / 2, ..self }
+        Schedule { tolerance_ms: self.interval_ms / 2, is_shared: true, ..self }
+    }
+
+    /// The tick that a scrape is for which was meant for `tick` and starts at `started`. A scraper that stood still, or was stopped
+    /// for a while, finds that others have scraped meanwhile: where it is late by more than half an interval its scrape is for the
+    /// tick that is nearest, for which others write the same time, and not for a time of its own.
+    pub(crate) fn met(&self, tick: TimestampMs, started: TimestampMs) -> TimestampMs {
+        let is_late = (started - tick).0 > self.tolerance_ms;
+        // Halfway between two, a scrape is for the earlier.
+        let half = DurationMs((self.interval_ms - 1) / 2);
+        if self.is_shared && is_late { self.at_or_before(started + half) } else { tick }
     }
 
     pub(crate) fn interval(&self) -> DurationMs {
@@ -105,6 +122,34 @@ mod tests {
         let at = |started| many.timestamp(TimestampMs(30_000), TimestampMs(started)).0;
         assert_eq!((at(29_000), at(37_500), at(37_501)), (30_000, 30_000, 37_501));
         assert_eq!(many.next(None, TimestampMs(1)), s.next(None, TimestampMs(1)));
+    }
+
+    #[test]
+    fn a_scraper_that_stood_still_scrapes_for_the_nearest_tick_of_many_and_for_none_of_its_own() {
+        let alone = Schedule::new(DurationMs(4_000), 1_250);
+        let many = alone.of_many();
+        for (started, tick, written) in [
+            (9_249, 9_250, 9_250),
+            (9_250, 9_250, 9_250),
+            (11_250, 9_250, 9_250),
+            // Nearer to the next.
+            (11_251, 13_250, 13_250),
+            (13_249, 13_250, 13_250),
+            (15_250, 13_250, 13_250),
+            (15_251, 17_250, 17_250),
+            (41_000, 41_250, 41_250),
+            (42_000, 41_250, 41_250),
+        ] {
+            let (met, started) = (many.met(TimestampMs(9_250), TimestampMs(started)), TimestampMs(started));
+            assert_eq!((met.0, many.timestamp(met, started).0), (tick, written), "{started:?}");
+            assert_eq!(alone.met(TimestampMs(9_250), started).0, 9_250, "nobody else scrapes");
+        }
+        // An odd interval has no middle.
+        let odd = Schedule::new(DurationMs(5), 0).of_many();
+        for started in 10..100 {
+            let met = odd.met(TimestampMs(10), TimestampMs(started));
+            assert_eq!(odd.timestamp(met, TimestampMs(started)), met, "{started}");
+        }
     }
 
     #[test]

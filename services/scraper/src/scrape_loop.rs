@@ -15,6 +15,7 @@ use writer::Writer;
 
 use crate::elsewhere::Elsewhere;
 use crate::gather::{self, Gather};
+use crate::histograms::HistogramRules;
 use crate::loops::Loops;
 use crate::metrics::{IntervalLabel, ScraperMetrics};
 use crate::page::{self, Context, Counts, Memory, PageError, Rows};
@@ -168,7 +169,6 @@ impl ScrapeLoop {
         loop {
             let now = server::clock::now();
             let tick = self.schedule.next(last, now);
-            self.count_missed(last, tick);
             tokio::select! {
                 biased;
                 // Cancel-safe: neither a pause nor a look at a flag loses anything.
@@ -178,7 +178,10 @@ impl ScrapeLoop {
             if let Some(last) = last_started.replace(Instant::now()) {
                 intervals.observe(last.elapsed().as_secs_f64());
             }
-            let at = self.schedule.timestamp(tick, server::clock::now());
+            let started = server::clock::now();
+            let tick = self.schedule.met(tick, started);
+            self.count_missed(last, tick);
+            let at = self.schedule.timestamp(tick, started);
             self.scrape(at, &mut expected_bytes).await;
             last = Some(tick);
             if *stop.borrow() == Stop::Now {
@@ -287,9 +290,11 @@ impl ScrapeLoop {
             let this = self.clone();
             move || {
                 let mut counts = Counts::default();
-                let context = Context { rules: &this.rules, tenant: &this.shared.tenant, admission, at };
-                let (rows, outcome) = page::read(&mut this.memory.lock(), context, &page.bytes, format, &mut counts);
-                (page.bytes, rows, outcome, counts)
+                let histograms = HistogramRules::new(&this.rules.job.config, this.target.histograms);
+                let context = Context { rules: &this.rules, tenant: &this.shared.tenant, admission, at, histograms };
+                let (bytes, rows, outcome) =
+                    page::read(&mut this.memory.lock(), context, page.bytes, format, &mut counts);
+                (bytes, rows, outcome, counts)
             }
         };
         let done = if is_large { tokio::task::spawn_blocking(work).await } else { Ok(work()) };
@@ -313,6 +318,7 @@ impl ScrapeLoop {
         match error {
             Some(ScrapeError::Body(BodyError::TooLong { .. })) => drop(metrics.over_body_size.inc()),
             Some(ScrapeError::Page(PageError::SampleLimit)) => drop(metrics.over_sample_limit.inc()),
+            Some(ScrapeError::Page(PageError::BucketLimit)) => drop(metrics.over_bucket_limit.inc()),
             Some(ScrapeError::Page(PageError::Series(e))) if e.is_limit() => drop(metrics.over_label_limits.inc()),
             _ => {}
         }

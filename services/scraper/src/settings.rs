@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use config::{NameEscaping, NameValidation, ScrapeConfig};
-use exposition::{Escaping, Format, ScrapeProtocol};
+use exposition::{Escaping, ScrapeProtocol};
 use httpclient::header::{ACCEPT, ACCEPT_ENCODING};
 use httpclient::{Client, EnvironmentProxy, HeaderMap, HeaderValue, UnsupportedOption};
 use relabel::{Draft, Fields, NameValidationScheme, Rule};
-use tracing::warn;
 
 /// Why a configuration that Prometheus takes is refused here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +69,7 @@ impl JobSettings {
             let compiled = rules.iter().map(rule).collect::<Result<_, _>>();
             compiled.map_err(|text| RefusedJob::Relabel { job: job(), text })
         };
-        let accept = exposition::accept_header(&readable(config), escaping(config.name_escaping));
+        let accept = exposition::accept_header(&protocols(config), escaping(config.name_escaping));
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_str(&accept).map_err(|_| RefusedJob::Header { job: job() })?);
         let encoding = if config.enable_compression { "gzip" } else { "identity" };
@@ -104,14 +103,9 @@ impl JobSettings {
     }
 }
 
-/// What to ask for: a target that is offered protobuf sends it, and it has no parser.
-fn readable(config: &ScrapeConfig) -> Vec<ScrapeProtocol> {
-    let wanted = config.scrape_protocols.iter().map(|p| protocol(*p));
-    let readable: Vec<ScrapeProtocol> = wanted.filter(|p| p.format() != Format::Protobuf).collect();
-    if readable.len() < config.scrape_protocols.len() {
-        warn!(scrape_pool = config.job_name, "protobuf pages are not read: native histograms are not scraped");
-    }
-    if readable.is_empty() { exposition::DEFAULT_SCRAPE_PROTOCOLS.to_vec() } else { readable }
+/// What to ask for.
+fn protocols(config: &ScrapeConfig) -> Vec<ScrapeProtocol> {
+    config.scrape_protocols.iter().map(|p| protocol(*p)).collect()
 }
 
 fn rule(config: &config::RelabelConfig) -> Result<Rule, String> {

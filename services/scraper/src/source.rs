@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use exposition::{Entry, Format, LabelsScratch, Parser};
 use model::{Labels, MetricType, SeriesId, TenantId, stale_nan};
-use writer::SampleSink;
+use writer::{SampleSink, histogram_bytes_max};
 
-use crate::page::{Marker, REMEMBERED, Row, Rows};
+use crate::page::{HistogramRow, Marker, REMEMBERED, Row, Rows};
 use crate::report::ReportSeries;
 use crate::sample_rules::SampleRules;
 
@@ -34,17 +34,23 @@ impl Scrape {
     /// About what it is in a batch where all its series are known.
     pub(crate) fn bytes(&self) -> usize {
         let fresh: usize = self.rows.fresh.iter().map(|labels| labels.as_packed().len()).sum();
-        SAMPLE_BYTES * self.sample_count() + fresh
+        self.sample_bytes() + fresh
     }
 
     /// At most about what it is where none is: the page holds the text of all labels but those of the target.
     pub(crate) fn bytes_with_definitions_max(&self) -> usize {
         let of_target = self.rules.target_labels.as_packed().len();
-        self.page.len() + (SAMPLE_BYTES + of_target) * self.sample_count()
+        let series = self.float_count() + self.rows.histograms.len();
+        self.page.len() + of_target * series + self.sample_bytes()
     }
 
-    fn sample_count(&self) -> usize {
+    fn float_count(&self) -> usize {
         self.rows.samples.len() + self.rows.markers.len() + self.report.2.len()
+    }
+
+    fn sample_bytes(&self) -> usize {
+        let histograms: usize = self.rows.histograms.iter().map(|h| histogram_bytes_max(&h.value)).sum();
+        SAMPLE_BYTES * self.float_count() + histograms
     }
 
     /// Gives everything to `sink`.
@@ -59,6 +65,11 @@ impl Scrape {
             };
             if let Some(id) = id {
                 sink.sample(id, row.at, row.value);
+            }
+        }
+        for HistogramRow { row, value } in &self.rows.histograms {
+            if let Some(id) = sink.known_series(row.id, || self.labels_of(row), 1) {
+                sink.histogram(id, row.at, value.clone());
             }
         }
         for (id, at, exemplar) in &self.rows.exemplars {
@@ -89,9 +100,10 @@ impl Scrape {
 
     /// Reads the whole page once more for the labels of all its series.
     fn find_labels(&self) -> Option<HashMap<SeriesId, Labels>> {
-        let wanted: HashSet<SeriesId> = self.rows.samples.iter().map(|row| row.id).collect();
+        let histograms = self.rows.histograms.iter().map(|histogram| &histogram.row);
+        let wanted: HashSet<SeriesId> = self.rows.samples.iter().chain(histograms).map(|row| row.id).collect();
         let mut found = HashMap::with_capacity(wanted.len());
-        let mut parser = Parser::new(self.format?, &self.page).ok()?;
+        let mut parser = Parser::new(self.format?, &self.page);
         let (mut scratch, mut id_scratch) = (LabelsScratch::new(), Vec::new());
         while let Ok(Some(entry)) = parser.next() {
             let Entry::Series(series) = entry else { continue };
@@ -106,7 +118,7 @@ impl Scrape {
     }
 
     fn labels_of_marker(&self, marker: &Marker) -> Option<Labels> {
-        let mut parser = Parser::new(marker.reading.format, type_line(marker.reading.metric_type)).ok()?;
+        let mut parser = Parser::new(marker.reading.format, type_line(marker.reading.metric_type));
         // Only for the type, on which the form of `le` and `quantile` depends.
         parser.next().ok()?;
         let mut scratch = LabelsScratch::new();

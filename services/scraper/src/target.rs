@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use config::ScrapeConfig;
 use discovery::Group;
+use exposition::HistogramChoice;
 use model::{DurationMs, Labels, LabelsBuilder, ParseDurationError};
 use relabel::{Rule, Verdict};
 use xxhash_rust::xxh3::Xxh3;
@@ -37,6 +38,8 @@ pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) interval: DurationMs,
     pub(crate) timeout: DurationMs,
+    /// What is read of histograms.
+    pub(crate) histograms: HistogramChoice,
     /// Identity: of all labels after relabelling and the URL.
     pub(crate) hash: u64,
 }
@@ -124,12 +127,7 @@ pub(crate) fn find(address: &str, group: &Group, job: &ScrapeConfig, rules: &[Ru
         return Err(TargetError::Address(address));
     }
     let (interval, timeout) = times(&builder)?;
-    for (name, what) in SWITCHES {
-        let value = builder.get(name);
-        if !value.is_empty() && !is_go_bool(value) {
-            return Err(TargetError::Switch { what, value: value.to_owned() });
-        }
-    }
+    let histograms = histogram_choice(&builder, job)?;
     let meta: Vec<String> =
         builder.iter().map(|(name, _)| name).filter(|n| n.starts_with(META_PREFIX)).map(str::to_owned).collect();
     for name in &meta {
@@ -141,7 +139,7 @@ pub(crate) fn find(address: &str, group: &Group, job: &ScrapeConfig, rules: &[Ru
     let labels = Labels::from_pairs(public).expect("a part of a label set is one");
     let url = url_of(&full, &job.params);
     let hash = hash(&full, &url);
-    Ok(Found::Target(Box::new(Target { discovered: before, labels, url, interval, timeout, hash })))
+    Ok(Found::Target(Box::new(Target { discovered: before, labels, url, interval, timeout, histograms, hash })))
 }
 
 fn times(builder: &LabelsBuilder) -> Result<(DurationMs, DurationMs), TargetError> {
@@ -161,9 +159,30 @@ fn times(builder: &LabelsBuilder) -> Result<(DurationMs, DurationMs), TargetErro
     Ok((interval, timeout))
 }
 
+/// What relabelling has left of the job's switches; the job's own where a label is gone.
+fn histogram_choice(builder: &LabelsBuilder, job: &ScrapeConfig) -> Result<HistogramChoice, TargetError> {
+    let switch = |at: usize, of_job: bool| {
+        let (name, what) = SWITCHES[at];
+        let value = builder.get(name);
+        if value.is_empty() {
+            return Ok(of_job);
+        }
+        go_bool(value).ok_or_else(|| TargetError::Switch { what, value: value.to_owned() })
+    };
+    Ok(HistogramChoice {
+        to_custom_buckets: switch(0, job.convert_classic_histograms_to_nhcb)?,
+        classic_too: switch(1, job.always_scrape_classic_histograms)?,
+        native: switch(2, job.scrape_native_histograms)?,
+    })
+}
+
 /// Source: `strconv.ParseBool`.
-fn is_go_bool(text: &str) -> bool {
-    matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True" | "0" | "f" | "F" | "FALSE" | "false" | "False")
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 fn url_of(labels: &Labels, params: &BTreeMap<String, Vec<String>>) -> String {

@@ -4,6 +4,7 @@ mod connections;
 mod discovered;
 mod gathered;
 mod hanging;
+mod histograms;
 mod pages;
 pub(crate) mod plant;
 mod reloads;

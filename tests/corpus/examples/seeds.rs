@@ -34,6 +34,8 @@ fn main() -> anyhow::Result<()> {
     ingester()?;
     labels()?;
     remote_write()?;
+    remote_write_2()?;
+    scraped_messages()?;
     segments()
 }
 
@@ -65,7 +67,7 @@ fn series(name: &str, job: &str) -> (SeriesId, Labels) {
 
 fn finish(mut builder: BatchBuilder) -> Vec<u8> {
     let mut bytes = Vec::new();
-    builder.finish(HEADER, &mut bytes);
+    builder.finish(HEADER, &tenant(), &mut bytes);
     bytes
 }
 
@@ -79,20 +81,20 @@ fn whole_builder(from_ms: i64) -> BatchBuilder {
     let (_, h) = histograms().swap_remove(3);
     for (n, (id, labels)) in (0..).zip([series("up", "x"), series("requests_total", "é")]) {
         let partition = PartitionId(n);
-        b.define(&tenant(), partition, id, labels.as_packed());
+        b.define(partition, id, labels.as_packed());
         for i in 0..5 {
-            b.push(&tenant(), partition, id, from_ms + i * 15_000, i as f64 * 0.5);
+            b.push(partition, id, from_ms + i * 15_000, i as f64 * 0.5);
         }
         let exemplar = Labels::from_pairs([("trace_id", "abc")]).expect("one name");
-        b.exemplar(&tenant(), partition, id, from_ms, 9.0, &exemplar);
+        b.exemplar(partition, id, from_ms, 9.0, &exemplar);
         let metadata = Metadata { metric_type: MetricType::Gauge, help: "is it up".into(), unit: "s".into() };
-        b.metadata(&tenant(), partition, "up", &metadata);
+        b.metadata(partition, "up", &metadata);
         let (integer, float) =
             (SampleValue::Histogram(Box::new(h.clone())), SampleValue::FloatHistogram(Box::new(h.to_float())));
         let (id, labels) = series("duration_seconds", "x");
-        b.define(&tenant(), partition, id, labels.as_packed());
-        b.value(&tenant(), partition, id, from_ms, &integer);
-        b.value(&tenant(), partition, id, from_ms.saturating_add(15_000), &float);
+        b.define(partition, id, labels.as_packed());
+        b.value(partition, id, from_ms, &integer);
+        b.value(partition, id, from_ms.saturating_add(15_000), &float);
     }
     b
 }
@@ -102,27 +104,42 @@ fn batches() -> anyhow::Result<()> {
     put("batch", "nothing", &finish(BatchBuilder::new()))?;
     let (id, labels) = series("up", "x");
     let mut b = BatchBuilder::new();
-    b.define(&tenant(), PartitionId(5), id, labels.as_packed());
+    b.define(PartitionId(5), id, labels.as_packed());
     put_with_damage("batch", "definitions", &finish(b))?;
     let mut b = BatchBuilder::new();
     for (t, v) in [(i64::MIN, f64::NAN), (i64::MAX, f64::INFINITY), (0, -0.0), (5, stale_nan()), (5, 1.0)] {
-        b.push(&TenantId::new("other").expect("a name"), PartitionId(u32::MAX), SeriesId(u128::MAX), t, v);
+        b.push(PartitionId(u32::MAX), SeriesId(u128::MAX), t, v);
     }
-    put_with_damage("batch", "extreme_floats", &finish(b))?;
+    let mut other = Vec::new();
+    b.finish(HEADER, &TenantId::new("other").expect("a name"), &mut other);
+    put_with_damage("batch", "extreme_floats", &other)?;
     let mut b = BatchBuilder::new();
-    (0..40u128).for_each(|i| b.push(&tenant(), PartitionId(0), SeriesId(i % 3), 1000, i as f64));
+    (0..40u128).for_each(|i| b.push(PartitionId(0), SeriesId(i % 3), 1000, i as f64));
     put("batch", "runs", &finish(b))?;
     let mut b = BatchBuilder::new();
     for metric_type in [MetricType::Unknown, MetricType::StateSet, MetricType::GaugeHistogram] {
-        b.metadata(&tenant(), PartitionId(1), "", &Metadata { metric_type, help: String::new(), unit: "é".into() });
+        b.metadata(PartitionId(1), "", &Metadata { metric_type, help: String::new(), unit: "é".into() });
     }
     put("batch", "metadata", &finish(b))?;
     let mut unknown_version = whole_batch(0);
-    unknown_version[0] = 2;
+    unknown_version[0] = 1;
     put("batch", "unknown_version", &unknown_version)?;
-    let mut many_sections = whole_batch(0);
-    many_sections[29..33].copy_from_slice(&u32::MAX.to_le_bytes());
-    put("batch", "many_sections", &many_sections)
+    // Behind header, base timestamp and tenant.
+    let whole = whole_batch(0);
+    let (front, behind) = whole.split_at(37 + 1 + tenant().as_str().len());
+    put("batch", "many_sections", &[front, &[0xff; 9], &[1], &behind[1..]].concat())?;
+    let twice = [front, &[4], &behind[1..], &behind[1..]].concat();
+    put("batch", "a_partition_twice", &twice)?;
+    let (mut first, mut second) = (whole_builder(1000), BatchBuilder::new());
+    for (id, t) in [(1, 1000), (2, 1000), (2, 16_000), (3, 16_000)] {
+        first.push(PartitionId(1), SeriesId(id), t, 1.0);
+        second.push(PartitionId(2 + u32::try_from(id).expect("it is small")), SeriesId(id), t + 5, 1.0);
+    }
+    let batches = [finish(first), finish(second), whole_batch(0)];
+    let batches: Result<Vec<_>, _> = batches.into_iter().map(|bytes| Batch::parse(bytes.into())).collect();
+    let mut joined = Vec::new();
+    Batch::join(HEADER, &batches?, &mut joined);
+    put_with_damage("batch", "joined", &joined)
 }
 
 fn xor(samples: &[(i64, f64)]) -> Vec<u8> {
@@ -513,7 +530,7 @@ fn ingester() -> anyhow::Result<()> {
 /// As [`whole_batch`], of the group that an ingester without others is.
 fn own_batch(from_ms: i64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    whole_builder(from_ms).finish(BatchHeader { group: 0, generation: 1, ..HEADER }, &mut bytes);
+    whole_builder(from_ms).finish(BatchHeader { group: 0, generation: 1, ..HEADER }, &tenant(), &mut bytes);
     bytes
 }
 
@@ -596,6 +613,93 @@ fn remote_write() -> anyhow::Result<()> {
     }
     for (name, request) in &requests {
         put("distributor_write", &format!("of_{name}"), &[&b"\n\n"[..], &snappy(request)?].concat())?;
+    }
+    Ok(())
+}
+
+fn double(number: u8, value: f64) -> Vec<u8> {
+    [&[number << 3 | 1][..], &value.to_le_bytes()].concat()
+}
+
+fn remote_write_2() -> anyhow::Result<()> {
+    let symbols: Vec<u8> = ["", "__name__", "m", "job", "x", "help", "trace_id", "\u{fc}"]
+        .into_iter()
+        .flat_map(|symbol| field(4, symbol.as_bytes()))
+        .collect();
+    // 1,700,000,000,000 as a varint.
+    let now = &[0x80, 0xd0, 0x95, 0xff, 0xbc, 0x31][..];
+    let name = || field(1, &[1, 2]);
+    let series = |parts: &[Vec<u8>]| [&symbols[..], &field(5, &parts.concat())].concat();
+    let exemplar = field(4, &[&field(1, &[6, 4])[..], &double(2, 1.5), &[0x18], now].concat());
+    let span = field(11, &[0x08, 2, 0x10, 2]);
+    let histogram = [&[0x08, 5][..], &double(3, 2.5), &[0x20, 1], &span, &field(12, &[6, 1]), &[0x78], now].concat();
+    let floats = [&double(2, 2.5)[..], &span, &double(13, 1.0), &double(13, 1.5), &[0x78], now, &[0x88, 1, 5]].concat();
+    let metadata = field(5, &[0x08, 3, 0x18, 5, 0x20, 0]);
+    let requests = [
+        ("series", series(&[field(1, &[1, 2, 3, 4]), sample(1.0, now), sample(stale_nan(), now)])),
+        ("exemplar_and_metadata", series(&[name(), sample(1.0, now), exemplar, metadata])),
+        ("histograms", series(&[name(), field(3, &histogram), field(3, &floats)])),
+        ("not_packed", series(&[vec![0x08, 3, 0x08, 7, 0x08, 1, 0x08, 2], sample(1.0, now)])),
+        ("out_of_range", series(&[field(1, &[1, 99]), sample(1.0, now)])),
+        ("odd", series(&[field(1, &[1, 2, 3]), sample(1.0, now)])),
+        ("twice", series(&[field(1, &[1, 2, 3, 4, 3, 2]), sample(1.0, now)])),
+        ("no_samples", series(&[name()])),
+        ("no_symbols", field(5, &[field(1, &[0, 0]), sample(1.0, now)].concat())),
+        (
+            "not_utf8",
+            [field(4, b""), field(4, &[0xff]), field(5, &[field(1, &[1, 1]), sample(1.0, now)].concat())].concat(),
+        ),
+        ("nothing", vec![]),
+    ];
+    for (name, request) in &requests {
+        put("remotewrite_v2_request", name, request)?;
+        let front = b"application/x-protobuf;proto=io.prometheus.write.v2.Request\nsnappy\n";
+        put("distributor_write", &format!("v2_of_{name}"), &[&front[..], &snappy(request)?].concat())?;
+    }
+    let [(_, whole), ..] = &requests;
+    put("remotewrite_v2_request", "torn", &whole[..whole.len() - 3])
+}
+
+/// Pages of `io.prometheus.client.MetricFamily`, each behind a byte that says what is read of histograms.
+fn scraped_messages() -> anyhow::Result<()> {
+    let family = |name: &str, kind: u8, rest: &[Vec<u8>]| {
+        let message = [field(1, name.as_bytes()), field(2, b"Help."), vec![0x18, kind], rest.concat()].concat();
+        // The length without the tag of a field.
+        field(1, &message)[1..].to_vec()
+    };
+    let metric = |parts: &[Vec<u8>]| field(4, &[&[label("a", "x\"y\n")][..], parts].concat().concat());
+    let time = field(3, &[0x08, 5, 0x10, 7]);
+    let exemplar = |number: u8| field(number, &[label("trace_id", "abc"), double(2, 0.5), time.clone()].concat());
+    let bucket = |count: u8, upper: f64| field(3, &[vec![0x08, count], double(2, upper), exemplar(3)].concat());
+    let classic = [vec![0x08, 3], double(2, 1.5), bucket(1, 0.5), bucket(3, 1.0)].concat();
+    let native = [vec![0x28, 2], field(12, &[0x08, 2, 0x10, 2]), field(13, &[2, 2])].concat();
+    let floats = [double(4, 2.5), double(8, 0.5), double(6, 0.25), field(9, &[0x10, 1]), double(11, 2.0)].concat();
+    let histogram = |parts: &[Vec<u8>]| metric(&[field(7, &parts.concat())]);
+    let quantile = field(3, &[double(1, 0.5), double(2, 7.0)].concat());
+    let pages = [
+        ("counter", family("c_total", 0, &[metric(&[field(3, &[double(1, 7.0), exemplar(2)].concat())])])),
+        ("gauge", family("g", 1, &[field(5, b"seconds"), metric(&[field(2, &double(1, -0.0)), vec![0x30, 77]])])),
+        ("summary", family("s", 2, &[metric(&[field(4, &[vec![0x08, 5], double(2, 1.5), quantile].concat())])])),
+        ("untyped", family("u \u{fc}", 3, &[metric(&[field(5, &double(1, f64::NAN))]), metric(&[])])),
+        ("classic", family("h", 4, &[histogram(std::slice::from_ref(&classic))])),
+        ("native", family("h", 4, &[histogram(std::slice::from_ref(&native))])),
+        ("both", family("h", 4, &[histogram(&[classic, native])])),
+        ("floats", family("h", 5, &[histogram(&[floats])])),
+        ("bad_spans", family("h", 4, &[histogram(&[field(12, &[0x10, 9])])])),
+        ("no_name", family("", 1, &[metric(&[])])),
+        ("zero_byte", family("a\0b", 1, &[metric(&[])])),
+        ("bad_type", family("x", 9, &[metric(&[])])),
+        ("nothing", vec![]),
+    ];
+    for target in ["exposition_messages", "scraper_messages"] {
+        for (name, page) in &pages {
+            put(target, name, &[&[7][..], page].concat())?;
+        }
+        let all: Vec<u8> = pages[..8].iter().flat_map(|(_, page)| page.clone()).collect();
+        for choice in 0..8 {
+            put(target, &format!("all_{choice}"), &[&[choice][..], &all].concat())?;
+        }
+        put(target, "torn", &[&[1][..], &all[..all.len() - 3]].concat())?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! the query API over loopback. It links no crate of Narthex: to these tests Narthex is a binary with Prometheus' interface.
 
 pub mod api;
+pub mod cluster;
 pub mod compare;
 pub mod histogram;
 pub mod narthex;

@@ -49,6 +49,10 @@ pub enum Signal {
     Term,
     /// Reload.
     Hup,
+    /// Stand still.
+    Stop,
+    /// Go on.
+    Continue,
 }
 
 /// A running child.
@@ -96,6 +100,8 @@ impl Process {
         let name = match signal {
             Signal::Term => "-TERM",
             Signal::Hup => "-HUP",
+            Signal::Stop => "-STOP",
+            Signal::Continue => "-CONT",
         };
         // The shell's own `kill`: not every machine has the program.
         let script = format!("kill {name} {}", self.child.id());

@@ -11,12 +11,17 @@
 mod active;
 mod agree;
 mod bad;
+mod cluster_faults;
+mod cluster_scrapers;
+mod cluster_tls;
+mod cluster_voters;
 mod differential;
 mod errors;
 mod exporters;
 mod history;
 mod kill;
 mod memory;
+mod native;
 mod object_store;
 mod restart;
 mod scrape;

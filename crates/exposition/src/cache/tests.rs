@@ -26,7 +26,7 @@ impl Target {
     fn scrape(&mut self, format: Format, page: &str) -> Vec<String> {
         (self.new_lines, self.repeated) = (0, 0);
         self.metadata.clear();
-        let mut parser = Parser::new(format, page.as_bytes()).unwrap();
+        let mut parser = Parser::new(format, page.as_bytes());
         let mut scratch = LabelsScratch::new();
         let outcome = loop {
             if self.hot {
@@ -190,7 +190,7 @@ struct Naive {
 
 impl Naive {
     fn scrape(&mut self, format: Format, page: &str) -> BTreeSet<String> {
-        let mut parser = Parser::new(format, page.as_bytes()).unwrap();
+        let mut parser = Parser::new(format, page.as_bytes());
         let (mut seen, mut scratch) = (BTreeSet::new(), LabelsScratch::new());
         let good = loop {
             match parser.next() {

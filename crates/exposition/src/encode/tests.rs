@@ -171,7 +171,7 @@ proptest! {
                 e.sample(&s.name, labels, Value::Float(s.value), at, exemplar.as_ref());
             }
             let page = e.finish();
-            let mut parser = Parser::new(format, &page).unwrap();
+            let mut parser = Parser::new(format, &page);
             for s in &samples {
                 check_sample(s, &help, format, &mut parser);
             }

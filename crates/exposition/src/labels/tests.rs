@@ -4,7 +4,7 @@ use super::*;
 use crate::{Entry, Format, Parser};
 
 fn labels(page: &str) -> Result<String, LabelsError> {
-    let mut parser = Parser::new(Format::Text, page.as_bytes()).unwrap();
+    let mut parser = Parser::new(Format::Text, page.as_bytes());
     let Ok(Some(Entry::Series(series))) = parser.next() else { panic!("{page}") };
     let mut scratch = LabelsScratch::new();
     series.labels(&mut scratch)?;
@@ -32,7 +32,7 @@ fn what_is_no_set_is_refused() {
     assert_eq!(labels(r#"foo{b="",b="",a="1",a="2"} 1"#), Err(LabelsError::Duplicate("a".into())));
     assert_eq!(labels(r#"foo{__name__="bar"} 1"#), Err(LabelsError::Duplicate("__name__".into())));
     assert_eq!(labels(r#"foo{""="bar"} 1"#), Err(LabelsError::EmptyName));
-    let mut parser = Parser::new(Format::Text, b"{\"\xff\"} 1\n").unwrap();
+    let mut parser = Parser::new(Format::Text, b"{\"\xff\"} 1\n");
     let Ok(Some(Entry::Series(series))) = parser.next() else { panic!("the parser does not look into names") };
     let mut scratch = LabelsScratch::new();
     assert_eq!(series.labels(&mut scratch), Err(LabelsError::NameNotUtf8(b"\xff"[..].into())));
@@ -41,7 +41,7 @@ fn what_is_no_set_is_refused() {
 #[test]
 fn labels_of_a_remembered_text_are_found_again() {
     let page = b"# TYPE h histogram\nh{le=\"1\"} 1\n";
-    let mut parser = Parser::new(Format::Text, page).unwrap();
+    let mut parser = Parser::new(Format::Text, page);
     while parser.next().unwrap().is_some() {}
     let mut scratch = LabelsScratch::new();
     parser.labels_of(b"h{le=\"2\"}", &mut scratch).unwrap();

@@ -60,7 +60,7 @@ fn show_exemplar(exemplar: &ExemplarText<'_>) -> String {
 }
 
 fn read(format: Format, page: &[u8]) -> Vec<String> {
-    let mut parser = Parser::new(format, page).unwrap();
+    let mut parser = Parser::new(format, page);
     let mut out = Vec::new();
     loop {
         match parser.next() {
@@ -95,7 +95,7 @@ fn errors_say_where() {
         (Format::OpenMetrics, b"foo 1\nbar 2\n", 3, 12),
         (Format::OpenMetrics, b"foo 1\n\n# EOF\n", 2, 6),
     ] {
-        let mut parser = Parser::new(format, page).unwrap();
+        let mut parser = Parser::new(format, page);
         let error = loop {
             match parser.next() {
                 Ok(entry) => assert!(entry.is_some(), "{}", Quoted(page)),
@@ -107,14 +107,31 @@ fn errors_say_where() {
 }
 
 #[test]
-fn protobuf_has_no_parser_yet() {
-    assert_eq!(Parser::new(Format::Protobuf, b"").unwrap_err(), UnsupportedFormat(Format::Protobuf));
+fn lines_of_messages_have_units_and_gauge_histograms() {
+    let page = b"# UNIT h seconds\n# TYPE h gaugehistogram\n";
+    let entries = |format| {
+        let mut parser = Parser::new(format, page);
+        let mut words = Vec::new();
+        while words.len() < 3 {
+            match parser.next() {
+                Ok(Some(entry)) => words.push(format!("{entry:?}")),
+                Ok(None) => break,
+                Err(e) => words.push(e.to_string()),
+            }
+        }
+        words
+    };
+    let unit = format!("{:?}", Entry::Unit { family: b"h", unit: b"seconds" });
+    let metric_type = format!("{:?}", Entry::Type { family: b"h", metric_type: MetricType::GaugeHistogram });
+    assert_eq!(entries(Format::Protobuf), [unit, metric_type]);
+    let text = entries(Format::Text);
+    assert!(text[0].starts_with("Comment") && text[1] == r#"invalid metric type "gaugehistogram""#, "{text:?}");
 }
 
 /// Counts: series, those with an exemplar, `HELP`, `TYPE`, other entries.
 fn check_page(path: &str, format: Format, expected: [usize; 5]) {
     let Some(page) = conformance(path) else { return };
-    let mut parser = Parser::new(format, &page).unwrap();
+    let mut parser = Parser::new(format, &page);
     let mut scratch = LabelsScratch::new();
     let mut counts = [0usize; 5];
     while let Some(entry) = parser.next().unwrap() {
@@ -149,7 +166,7 @@ fn real_pages_parse_whole() {
 fn one_line(format: Format, line: &str) -> Result<Sample, String> {
     let end = if format == Format::OpenMetrics { "# EOF\n" } else { "" };
     let page = format!("{line}\n{end}");
-    let mut parser = Parser::new(format, page.as_bytes()).unwrap();
+    let mut parser = Parser::new(format, page.as_bytes());
     match parser.next() {
         Ok(Some(Entry::Series(series))) => Ok(series.sample),
         Ok(other) => panic!("{line}: {other:?}"),
@@ -190,7 +207,7 @@ fn numbers_and_times_are_read_as_prometheus_reads_them() {
 
 fn check_le(format: Format, input: &str, expected: &str) {
     let page = format!("# TYPE h histogram\nh{{le=\"{input}\"}} 1\n# EOF\n");
-    let mut parser = Parser::new(format, page.as_bytes()).unwrap();
+    let mut parser = Parser::new(format, page.as_bytes());
     assert!(matches!(parser.next(), Ok(Some(Entry::Type { .. }))));
     let Ok(Some(Entry::Series(series))) = parser.next() else { panic!("{input}") };
     let mut scratch = LabelsScratch::new();

@@ -13,11 +13,11 @@ fn batch_of(samples: &[(Labels, i64, SampleValue)]) -> Batch {
     for (labels, t, v) in samples {
         let id = SeriesId::compute(&tenant(), labels, &mut Vec::new());
         let partition = id.partition(16);
-        b.define(&tenant(), partition, id, labels.as_packed());
-        b.value(&tenant(), partition, id, *t, v);
+        b.define(partition, id, labels.as_packed());
+        b.value(partition, id, *t, v);
     }
     let mut bytes = Vec::new();
-    b.finish(HEADER, &mut bytes);
+    b.finish(HEADER, &tenant(), &mut bytes);
     Batch::parse(bytes.into()).unwrap()
 }
 

@@ -1,9 +1,9 @@
 //! The buckets of one side of a histogram: runs of buckets, and a count or more for each.
 
-use super::Span;
+use crate::Span;
 
 /// What a bucket holds.
-pub(super) trait Cell: Copy {
+pub(crate) trait Cell: Copy {
     fn of(count: f64) -> Self;
     fn add(&mut self, other: Self);
     fn is_zero(self) -> bool;
@@ -20,6 +20,21 @@ impl Cell for f64 {
 
     fn is_zero(self) -> bool {
         self == 0.0
+    }
+}
+
+/// A count; differences to the bucket before are no cells.
+impl Cell for i64 {
+    fn of(count: f64) -> i64 {
+        count as i64
+    }
+
+    fn add(&mut self, other: i64) {
+        *self = self.wrapping_add(other);
+    }
+
+    fn is_zero(self) -> bool {
+        self == 0
     }
 }
 
@@ -125,11 +140,14 @@ impl<C: Cell> Side<C> {
 }
 
 /// Drops empty buckets, but for runs of at most `empty_max` between others; fills gaps up to that length.
-pub(super) fn compact<C: Cell>(spans: &mut Vec<Span>, cells: &mut Vec<C>, empty_max: usize) {
+pub(crate) fn compact<C: Cell>(spans: &mut Vec<Span>, cells: &mut Vec<C>, empty_max: usize) {
     let tidy = |span: &Span| span.length > 0 && usize::try_from(span.offset).is_ok_and(|gap| gap > empty_max);
     if cells.iter().all(|cell| !cell.is_zero()) && spans.iter().skip(1).all(tidy) {
         if spans.first().is_some_and(|span| span.length == 0) {
-            spans.remove(0);
+            let gap = spans.remove(0).offset;
+            if let Some(first) = spans.first_mut() {
+                first.offset = first.offset.wrapping_add(gap);
+            }
         }
         return;
     }

@@ -333,3 +333,15 @@ fn trimming_estimates_what_is_kept() {
     linear.trim_above(2.5);
     assert_eq!((linear.count, linear.sum), (2.5, 3.125));
 }
+
+#[test]
+fn an_empty_first_span_still_says_where_the_others_lie() {
+    let span = |offset, length| Span { offset, length };
+    let mut h = FloatHistogram {
+        positive_spans: vec![span(2, 0), span(3, 2)],
+        positive_buckets: vec![2.0, -1.0],
+        ..FloatHistogram::default()
+    };
+    h.compact(0);
+    assert_eq!((h.positive_spans, h.positive_buckets), (vec![span(5, 2)], vec![2.0, -1.0]));
+}

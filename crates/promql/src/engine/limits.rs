@@ -176,9 +176,10 @@ impl Budget {
     }
 
     /// Values that an aggregation may keep to add them up in order of labels, as Prometheus does, so that equal queries of equal
-    /// data have equal last digits however the series were spread over threads.
+    /// data have equal last digits however the series were spread over threads. Of more than a few thousand, sorting would cost
+    /// as much as all the rest of an instant query: their compensated sums may differ in the last digit.
     pub(crate) fn kept_values_max(&self) -> usize {
-        const KEPT_VALUES_MAX: u64 = 200_000;
+        const KEPT_VALUES_MAX: u64 = 4096;
         usize::try_from(KEPT_VALUES_MAX.min(self.limits.samples_max / 8)).unwrap_or(0)
     }
 

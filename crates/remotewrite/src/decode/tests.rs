@@ -40,7 +40,7 @@ impl Lines {
     fn take(&self, batch: &Batch) {
         let mut labels = std::collections::BTreeMap::new();
         let mut lines = self.0.lock().unwrap();
-        for column in batch.sections().iter().flat_map(|s| s.columns()) {
+        for column in batch.sections().flat_map(|s| s.columns()) {
             match column {
                 Column::Definitions(d) => d.for_each(|d| drop(labels.insert(d.id, d.labels.to_labels()))),
                 Column::Floats(f) => {

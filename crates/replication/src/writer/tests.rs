@@ -220,3 +220,51 @@ fn what_is_abandoned_takes_no_room() {
     reply(&mut writer, 2, 1, ok(1));
     assert_eq!(reply(&mut writer, 2, 2, ok(1)), ["2 Acked"]);
 }
+
+#[test]
+fn what_waits_to_be_sent_counts_as_if_it_were() {
+    let limits = Limits { in_flight_bytes_max: 250, ..Limits::default() };
+    let mut writer = writer(limits, 3);
+    assert!(!writer.is_busy(GROUP));
+    submit(&mut writer, 1, &[5]);
+    reply(&mut writer, 1, 1, ok(1));
+    assert!(writer.is_busy(GROUP));
+    assert_eq!(writer.hold(151).unwrap_err(), SubmitError::Full { in_flight: 100, max: 250 });
+    assert!(writer.hold(150).unwrap().is_empty());
+    let key = writer.next_key(GROUP).unwrap();
+    let full = writer.submit(RequestId(2), vec![(GROUP, batch(key.seq, &[5]))], at(0)).unwrap_err();
+    assert_eq!(full, SubmitError::Full { in_flight: 250, max: 250 });
+    assert_eq!(reply(&mut writer, 1, 2, ok(1)), ["1 Acked"]);
+    assert!(!writer.is_busy(GROUP), "nobody waits for the third");
+    writer.let_go(100);
+    assert_eq!((writer.in_flight_bytes(), submit(&mut writer, 3, &[5]).len()), (150, 3));
+    assert_eq!(writer.in_flight_bytes(), 250);
+    // The first is in the background; it is not forgotten for what does not fit without it either.
+    assert_eq!(writer.hold(101).unwrap_err(), SubmitError::Full { in_flight: 250, max: 250 });
+    assert_eq!(writer.in_flight_bytes(), 250);
+    assert!(matches!(writer.hold(100).unwrap()[..], [Effect::Forget { seq: 1, .. }]));
+    assert_eq!(writer.in_flight_bytes(), 250);
+    writer.abandon(RequestId(3));
+    assert!(!writer.is_busy(GROUP));
+    writer.let_go(150);
+    assert_eq!(writer.in_flight_bytes(), 0);
+}
+
+#[test]
+fn a_group_is_busy_until_its_last_request_is_over_however_that_ends() {
+    let mut writer = writer(Limits::default(), 3);
+    for (request, seq) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
+        submit(&mut writer, request, &[5]);
+        assert_eq!(writer.request_of(GROUP, seq), Some(RequestId(request)));
+    }
+    reply(&mut writer, 1, 1, PushReply::NotNow(NotNow::Unavailable));
+    assert_eq!(reply(&mut writer, 1, 2, PushReply::NotNow(NotNow::Unavailable)), ["1 Retry(Unavailable)"]);
+    reply(&mut writer, 2, 1, PushReply::Sealed(at(120)));
+    assert_eq!(told(writer.rest(RequestId(2), GROUP, None, at(120), at(0))).len(), 1);
+    reply(&mut writer, 3, 1, PushReply::Stale(entry(3, 1)));
+    reply(&mut writer, 3, 1, ok(2));
+    assert_eq!(reply(&mut writer, 3, 2, ok(2)), ["3 Acked"]);
+    assert!(writer.is_busy(GROUP));
+    assert!(told(writer.tick(at(0) + DurationMs::secs(10))).contains(&"4 Retry(Deadline)".to_owned()));
+    assert!(!writer.is_busy(GROUP));
+}

@@ -97,10 +97,10 @@ pub(super) fn batch(seq: u64, samples: i64) -> Batch {
     let (tenant, labels) = (TenantId::anonymous(), labels("m"));
     let id = SeriesId::compute(&tenant, &labels, &mut Vec::new());
     let mut builder = BatchBuilder::new();
-    builder.define(&tenant, PartitionId(0), id, labels.as_packed());
-    (0..samples).for_each(|t| builder.push(&tenant, PartitionId(0), id, t * 1000, 0.5));
+    builder.define(PartitionId(0), id, labels.as_packed());
+    (0..samples).for_each(|t| builder.push(PartitionId(0), id, t * 1000, 0.5));
     let mut bytes = Vec::new();
-    builder.finish(BatchHeader { group: 0, generation: 1, writer: 7, seq }, &mut bytes);
+    builder.finish(BatchHeader { group: 0, generation: 1, writer: 7, seq }, &tenant, &mut bytes);
     Batch::parse(Bytes::from(bytes)).unwrap()
 }
 

@@ -80,7 +80,7 @@ impl Node {
         if !self.log.contains_key(&name) {
             let mut defined = BTreeSet::new();
             let mut unknown = Vec::new();
-            for column in batch.sections().iter().flat_map(|s| s.columns()) {
+            for column in batch.sections().flat_map(|s| s.columns()) {
                 match column {
                     Column::Definitions(d) => defined.extend(d.map(|d| d.id)),
                     Column::Floats(f) => unknown.extend(f.ids().filter(|id| !self.labels.contains(id))),
@@ -173,7 +173,7 @@ impl Nodes {
 /// The float samples of a batch.
 pub(super) fn samples_of(batch: &Batch) -> Vec<(SeriesId, i64)> {
     let mut samples = Vec::new();
-    for column in batch.sections().iter().flat_map(|s| s.columns()) {
+    for column in batch.sections().flat_map(|s| s.columns()) {
         if let Column::Floats(f) = column {
             f.for_each_run(|id, run| samples.extend(run.map(|(at, _)| (id, at))));
         }

@@ -189,12 +189,12 @@ impl World {
         for (n, at, value) in samples {
             let (id, labels) = (series(*n), labels(*n));
             if define {
-                builder.define(&tenant, id.partition(16), id, labels.as_packed());
+                builder.define(id.partition(16), id, labels.as_packed());
             }
-            builder.push(&tenant, id.partition(16), id, *at, *value);
+            builder.push(id.partition(16), id, *at, *value);
         }
         let mut bytes = Vec::new();
-        builder.finish(BatchHeader { group: 0, generation: 1, writer: 99, seq: self.seq }, &mut bytes);
+        builder.finish(BatchHeader { group: 0, generation: 1, writer: 99, seq: self.seq }, &tenant, &mut bytes);
         Batch::parse(bytes.into()).unwrap()
     }
 

@@ -42,7 +42,7 @@ impl MemoryStore {
 
     /// Takes a page of OpenMetrics with times.
     pub(crate) fn load_openmetrics(&mut self, page: &[u8]) {
-        let mut parser = Parser::new(Format::OpenMetrics, page).unwrap();
+        let mut parser = Parser::new(Format::OpenMetrics, page);
         let mut scratch = LabelsScratch::new();
         while let Some(entry) = parser.next().unwrap() {
             let Entry::Series(series) = entry else { continue };

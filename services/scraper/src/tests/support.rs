@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use batch::{Batch, Column};
 use config::{Config, Defaults};
-use model::{Labels, Metadata, SeriesId, TenantId, is_stale};
+use model::{Labels, Metadata, SampleValue, SeriesId, TenantId, is_stale};
 use parking_lot::Mutex;
 use replication::replica::PushReply;
 use server::Metrics;
@@ -54,8 +54,12 @@ impl Reply {
     }
 
     pub(super) fn of(content_type: &str, body: impl Into<String>) -> Reply {
+        Reply::bytes(content_type, body.into().into_bytes())
+    }
+
+    pub(super) fn bytes(content_type: &str, body: Vec<u8>) -> Reply {
         let headers = vec![("Content-Type".to_owned(), content_type.to_owned())];
-        Reply { status: "200 OK".to_owned(), headers, body: body.into().into_bytes(), hangs: false }
+        Reply { status: "200 OK".to_owned(), headers, body, hangs: false }
     }
 
     pub(super) fn status(status: &str) -> Reply {
@@ -174,6 +178,7 @@ async fn requests(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<(
 pub(super) struct Held {
     pub(super) labels: BTreeMap<SeriesId, Labels>,
     pub(super) samples: Vec<(Labels, i64, f64)>,
+    pub(super) histograms: Vec<(Labels, i64, SampleValue)>,
     pub(super) exemplars: Vec<(Labels, i64, f64, Labels)>,
     pub(super) metadata: Vec<(String, Metadata)>,
     pub(super) definitions: usize,
@@ -193,7 +198,7 @@ impl Held {
             return refusal.clone();
         }
         self.batches += 1;
-        let columns = || batch.sections().iter().flat_map(|s| s.columns());
+        let columns = || batch.sections().flat_map(|s| s.columns());
         for column in columns() {
             if let Column::Definitions(definitions) = column {
                 for d in definitions {
@@ -203,7 +208,7 @@ impl Held {
             }
         }
         let mut unknown = Vec::new();
-        let mut samples = Vec::new();
+        let (mut samples, mut histograms) = (Vec::new(), Vec::new());
         for column in columns() {
             match column {
                 Column::Definitions(_) => {}
@@ -211,7 +216,14 @@ impl Held {
                     Some(labels) => samples.extend(run.map(|(t, v)| (labels.clone(), t, v))),
                     None => unknown.push(id),
                 }),
-                Column::Histograms(_) => panic!("a scraper sends none"),
+                Column::Histograms(all) => {
+                    for h in all {
+                        match self.labels.get(&h.id) {
+                            Some(labels) => histograms.push((labels.clone(), h.timestamp, h.value)),
+                            None => unknown.push(h.id),
+                        }
+                    }
+                }
                 Column::Exemplars(all) => {
                     for e in all {
                         let labels = self.labels.get(&e.id).cloned().unwrap_or_default();
@@ -232,6 +244,7 @@ impl Held {
             self.by_batch.push(counts);
         }
         self.samples.extend(samples);
+        self.histograms.extend(histograms);
         TAKEN
     }
 }
@@ -242,6 +255,7 @@ impl Twin {
         let mut held = self.0.lock();
         held.labels.clear();
         held.samples.clear();
+        held.histograms.clear();
     }
 
     /// Samples of the series with these labels (`__name__` and others), in the order in which they came; a staleness marker is
@@ -262,6 +276,13 @@ impl Twin {
         self.values(&[("__name__", name)]).last().map(|v| v.unwrap_or(f64::NAN))
     }
 
+    /// The histograms of the series with this name, in the order in which they came.
+    pub(super) fn histograms(&self, name: &str) -> Vec<(i64, SampleValue)> {
+        let held = self.0.lock();
+        let all = held.histograms.iter().filter(|(labels, ..)| labels.metric_name() == Some(name));
+        all.map(|(_, t, value)| (*t, value.clone())).collect()
+    }
+
     /// All label sets, but for those of the report.
     pub(super) fn exposed(&self) -> Vec<String> {
         let held = self.0.lock();
@@ -269,6 +290,7 @@ impl Twin {
             |labels: &Labels| labels.metric_name().is_some_and(|name| name == "up" || name.starts_with("scrape_"));
         let mut all: Vec<String> =
             held.samples.iter().filter(|s| !is_report(&s.0)).map(|(labels, ..)| labels.to_string()).collect();
+        all.extend(held.histograms.iter().map(|(labels, ..)| labels.to_string()));
         all.sort();
         all.dedup();
         all

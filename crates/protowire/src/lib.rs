@@ -1,30 +1,43 @@
-//! The little of protobuf's wire format that the decoder needs.
+//! The little of protobuf's wire format that our hand-written decoders need: fields of a message, lent from its bytes.
+//!
+//! *Never* knows a message, allocates, or looks beyond the message that it was given.
 
 use std::fmt;
 
 /// Fields of a message, in order. Ends after an error.
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     rest: &'a [u8],
 }
 
 /// The content of a field.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Content<'a> {
+pub enum Content<'a> {
+    /// A number of up to ten bytes.
     Varint(u64),
+    /// Eight bytes.
     Fixed64(u64),
+    /// A text, a message, or packed numbers.
     Bytes(&'a [u8]),
+    /// Four bytes, which none of our messages has.
     Fixed32,
 }
 
 /// What is wrong with the bytes. One byte: this is passed up from every field of every label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Malformed {
+pub enum Malformed {
+    /// A field goes beyond its message.
     EndsEarly,
+    /// A field of a number or text has another form.
     WrongWireType,
+    /// A form that there is not, or no longer.
     IllegalWireType(u8),
+    /// Field 0.
     IllegalTag,
+    /// A number of more than ten bytes.
     Overflow,
 }
+
+impl std::error::Error for Malformed {}
 
 impl fmt::Display for Malformed {
     /// The words of Go's decoder.
@@ -40,13 +53,18 @@ impl fmt::Display for Malformed {
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn new(message: &'a [u8]) -> Fields<'a> {
+    /// The fields of `message`.
+    pub fn new(message: &'a [u8]) -> Fields<'a> {
         Fields { rest: message }
     }
 
     /// Number and content of the next field.
     #[inline]
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Content<'a>)>, Malformed> {
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "after an error there is nothing more, which an iterator could not say"
+    )]
+    pub fn next(&mut self) -> Result<Option<(u64, Content<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -75,7 +93,7 @@ impl<'a> Fields<'a> {
     /// The next fields as long as they are labels in the form that all senders write: name, then value, shorter than 128 bytes
     /// each. This is three quarters of a request.
     #[inline]
-    pub(crate) fn plain_labels(&mut self, mut on_label: impl FnMut(&'a [u8], &'a [u8])) {
+    pub fn plain_labels(&mut self, mut on_label: impl FnMut(&'a [u8], &'a [u8])) {
         while let Some((name, value, rest)) = plain_label(self.rest) {
             on_label(name, value);
             self.rest = rest;
@@ -83,7 +101,8 @@ impl<'a> Fields<'a> {
     }
 
     /// The next of varints that follow each other without tags.
-    pub(crate) fn packed_varint(&mut self) -> Result<Option<u64>, Malformed> {
+    #[inline]
+    pub fn packed_varint(&mut self) -> Result<Option<u64>, Malformed> {
         if self.rest.is_empty() { Ok(None) } else { self.varint().map(Some) }
     }
 
@@ -119,6 +138,56 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl Content<'_> {
+    /// The numbers of a repeated `uint32` or `uint64`, packed or not.
+    pub fn varints(self, mut each: impl FnMut(u64)) -> Result<(), Malformed> {
+        match self {
+            Content::Varint(n) => each(n),
+            Content::Bytes(packed) => {
+                let mut rest = Fields::new(packed);
+                while let Some(n) = rest.packed_varint()? {
+                    each(n);
+                }
+            }
+            Content::Fixed64(_) | Content::Fixed32 => return Err(Malformed::WrongWireType),
+        }
+        Ok(())
+    }
+
+    /// The numbers of a repeated `sint64`, packed or not.
+    pub fn zigzags(self, mut each: impl FnMut(i64)) -> Result<(), Malformed> {
+        self.varints(|n| each(zigzag(n)))
+    }
+
+    /// The numbers of a repeated `double`, packed or not.
+    pub fn doubles(self, out: &mut Vec<f64>) -> Result<(), Malformed> {
+        match self {
+            Content::Fixed64(bits) => out.push(f64::from_bits(bits)),
+            Content::Bytes(packed) => {
+                let (all, rest) = packed.as_chunks::<8>();
+                if !rest.is_empty() {
+                    return Err(Malformed::EndsEarly);
+                }
+                out.extend(all.iter().map(|bits| f64::from_le_bytes(*bits)));
+            }
+            Content::Varint(_) | Content::Fixed32 => return Err(Malformed::WrongWireType),
+        }
+        Ok(())
+    }
+}
+
+/// The number of a `sint32` or `sint64`.
+pub fn zigzag(n: u64) -> i64 {
+    (n >> 1).cast_signed() ^ -(n & 1).cast_signed()
+}
+
+/// A message's length before it, as in a stream of messages: the message, and what follows it.
+pub fn delimited(stream: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let mut fields = Fields::new(stream);
+    let n = usize::try_from(fields.varint()?).map_err(|_| Malformed::EndsEarly)?;
+    fields.rest.split_at_checked(n).ok_or(Malformed::EndsEarly)
+}
+
 /// Field 1 of a series, a label, whose field 1 is the name and whose field 2 is the value; and what follows.
 #[inline(always)]
 fn plain_label(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
@@ -138,3 +207,6 @@ fn plain_label(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (value, rest) = rest.split_at_checked(value_len)?;
     Some((name, value, rest))
 }
+
+#[cfg(test)]
+mod tests;
