@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 TARGET := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/narthex-target
 
-.PHONY: run setup check test just-test chaos fmt fuzz sim bench bench-check bench-check-cluster test-compose
+.PHONY: run setup check test just-test chaos fmt fuzz sim bench bench-check bench-check-promql bench-instructions bench-check-cluster test-compose
 
 # Installs what the build needs, builds, and starts everything in one process with data in ./data.
 run: setup
@@ -73,6 +73,21 @@ bench-check: setup
 	tools/peers.sh prometheus victoria-metrics >/dev/null
 	cargo build --release --quiet -p narthex -p benches
 	$(TARGET)/release/bench --scale medium --runs 3 --check --phases $(PHASES)
+
+# Thirty-odd query shapes, each in three forms, over two hours of 200,000 series: in the head, and in blocks. One run, in which each
+# query is timed five times. Not all of its aims are known to be met: benches/README.md.
+bench-check-promql: setup
+	tools/peers.sh prometheus victoria-metrics >/dev/null
+	cargo build --release --quiet -p narthex -p benches
+	$(TARGET)/release/bench --scale full --runs 1 --check --phases promql,promql-blocks
+
+# Instructions of the inner loops under valgrind, against benches/instructions/kept.txt; fails where one takes a tenth more.
+# KEEP=--keep writes the file. A minute or two, on a busy machine too.
+KEEP :=
+bench-instructions: setup
+	@command -v valgrind >/dev/null || { echo "valgrind is missing; get it with: apt-get install valgrind"; exit 1; }
+	cargo build --release --quiet -p instructions
+	$(TARGET)/release/instructions $(KEEP)
 
 # The same of a cluster of processes beside one process. Not all of its aims are met: benches/README.md.
 bench-check-cluster:

@@ -4,6 +4,8 @@ use crate::phases::Phase;
 use crate::report::Report;
 use crate::system::{Kind, System};
 
+mod shapes;
+
 /// Bound of a ratio.
 #[derive(Clone, Copy, Debug)]
 enum Bound {
@@ -88,6 +90,11 @@ pub fn judge(report: &Report, systems: &[System], phases: &[Phase]) -> (String, 
             let peer = aim.peer.map_or(String::new(), |peer| format!(" / {}", peer.id()));
             text.push_str(&format!("{verdict}: {phase}: {}, {}{peer}: {value}, aim {bound}\n", aim.metric, kind.id()));
         }
+    }
+    for phase in [Phase::Promql, Phase::PromqlBlocks].into_iter().filter(|phase| phases.contains(phase)) {
+        let verdict = shapes::judge(report, phase);
+        text.push_str(&verdict.text);
+        all_met &= verdict.met;
     }
     (text, all_met)
 }

@@ -54,6 +54,34 @@ pub fn parse(body: &[u8]) -> Result<Vec<Series<'_>>> {
     }
 }
 
+/// What a system said to a question.
+#[derive(Debug)]
+pub enum Said {
+    /// The body of an answer, to be parsed.
+    Answer(Vec<u8>),
+    /// It refused the question, as one that it does not understand or cannot work out.
+    Refusal(String),
+}
+
+/// Asks at one time, or over a range with a step. Fails where nothing was said; a refusal is no failure.
+pub fn ask(client: &mut Client, query: &str, (start_ms, end_ms): (i64, i64), step_ms: Option<i64>) -> Result<Said> {
+    let (start, end, step) = (seconds(start_ms), seconds(end_ms), seconds(step_ms.unwrap_or_default()));
+    // VictoriaMetrics alone knows `nocache`; the others ignore it.
+    let (path, form) = match step_ms {
+        None => ("/api/v1/query", vec![("query", query), ("time", end.as_str()), ("nocache", "1")]),
+        Some(_) => (
+            "/api/v1/query_range",
+            vec![("query", query), ("start", &start), ("end", &end), ("step", &step), ("nocache", "1")],
+        ),
+    };
+    let response = client.post_form(path, &form).with_context(|| format!("ask {query}"))?;
+    match response.status {
+        200..=299 => Ok(Said::Answer(response.body)),
+        400..=499 => Ok(Said::Refusal(response.excerpt())),
+        status => bail!("ask {query}: status {status}: {}", response.excerpt()),
+    }
+}
+
 /// Asks for the value of an expression at a time; the body, to be parsed.
 pub fn ask_instant(client: &mut Client, query: &str, at_ms: i64) -> Result<Vec<u8>> {
     // VictoriaMetrics alone knows `nocache`; the others ignore it.

@@ -20,6 +20,7 @@ use crate::writer::Sent;
 mod blocks;
 mod cluster;
 mod history;
+mod promql;
 mod running;
 mod scrape;
 mod window;
@@ -48,6 +49,10 @@ pub enum Phase {
     Blocks,
     /// Memory after long history, of Narthex only.
     Window,
+    /// Query shapes over two hours in the head.
+    Promql,
+    /// The same with the two hours in blocks.
+    PromqlBlocks,
     /// A cluster with three ingesters beside the single process: remote write, latency, memory, queries.
     Cluster,
     /// Both with 500 samples per request.
@@ -58,7 +63,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Phase; 10] = [
+    pub const ALL: [Phase; 12] = [
         Phase::Write1,
         Phase::Query,
         Phase::Restart,
@@ -66,6 +71,8 @@ impl Phase {
         Phase::Scrape,
         Phase::Blocks,
         Phase::Window,
+        Phase::Promql,
+        Phase::PromqlBlocks,
         Phase::Cluster,
         Phase::Cluster500,
         Phase::Cluster12,
@@ -86,6 +93,8 @@ impl Phase {
             Phase::Scrape => "scrape",
             Phase::Blocks => "blocks",
             Phase::Window => "window",
+            Phase::Promql => "promql",
+            Phase::PromqlBlocks => "promql-blocks",
             Phase::Cluster => "cluster",
             Phase::Cluster500 => "cluster500",
             Phase::Cluster12 => "cluster12",
@@ -143,6 +152,14 @@ impl History {
         (History { steps, ..self }, rest)
     }
 
+    /// So many minutes that begin with a range of two hours, and ended two hours ago at least: Prometheus and Narthex cut
+    /// blocks at even hours, and a block of its own is cut once a range is an hour past.
+    fn past_range(minutes: u64) -> History {
+        let range_ms = 2 * 3_600_000;
+        let start_ms = (machine::now_ms() - AGE_MS - 2 * range_ms).div_euclid(range_ms) * range_ms;
+        History { start_ms, steps: (minutes * 60_000 / STEP_MS as u64) }
+    }
+
     fn end_ms(self) -> i64 {
         self.start_ms + (self.steps as i64 - 1) * STEP_MS
     }
@@ -169,6 +186,9 @@ impl Bench {
         if wants(Phase::Window) {
             let history = History::recent(self.scale.window_minutes.0);
             self.each(report, Phase::Window, |system, report| window::measure(self, run, system, history, report));
+        }
+        for phase in [Phase::Promql, Phase::PromqlBlocks].into_iter().filter(|&phase| wants(phase)) {
+            promql::measure(self, run, phase, report)?;
         }
         for &phase in phases.iter().filter(|phase| phase.is_cluster()) {
             if let Err(error) = cluster::measure(self, run, phase, report) {

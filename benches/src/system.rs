@@ -78,6 +78,8 @@ pub struct Purpose {
     /// Narthex' out-of-order window, none for its default. A long one keeps loaded history in the head; a restart with a
     /// short one puts it into blocks.
     pub window: Option<&'static str>,
+    /// Whether native histograms will be written, which Prometheus 2 must be told.
+    pub native_histograms: bool,
 }
 
 impl System {
@@ -168,6 +170,9 @@ impl System {
                 command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
                 command.args(["--query.max-samples=1000000000", "--query.timeout=10m"]);
                 command.args(["--web.enable-remote-write-receiver", "--log.level=warn"]);
+                if purpose.native_histograms {
+                    command.arg("--enable-feature=native-histograms");
+                }
             }
             Kind::VictoriaMetrics => {
                 command.arg(format!("-storageDataPath={storage}"));
@@ -276,7 +281,8 @@ mod tests {
     fn a_scrape_configuration_carries_the_labels_of_each_target() {
         let narthex = Kind::Narthex;
         let system = System { kind: narthex, binary: "n".into(), version: "0.1.0".into(), year: "2026".into() };
-        let purpose = Purpose { scrape: Some(("127.0.0.1:9".to_string(), 5)), window: Some("4y") };
+        let purpose =
+            Purpose { scrape: Some(("127.0.0.1:9".to_string(), 5)), window: Some("4y"), ..Purpose::default() };
         let text = system.configuration(&Fleet::new(1, 2, 0.01), &purpose);
         assert!(
             text.starts_with("storage:\n  tsdb:\n    out_of_order_time_window: 4y\nglobal:\n  scrape_interval: 5s\n")

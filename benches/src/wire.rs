@@ -114,13 +114,13 @@ fn timestamp(at_ms: i64) -> [u8; TIMESTAMP_BYTES] {
     std::array::from_fn(|index| if index + 1 < TIMESTAMP_BYTES { group(index) | 0x80 } else { group(index) })
 }
 
-fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

@@ -192,7 +192,7 @@ fn send_share(fleet: &Fleet, plan: &Plan, connection: usize, pace: &Pace) -> Res
 }
 
 /// Posts until the request is taken; the number of repeats. 5xx and 429 ask for a repeat, as the protocol says.
-fn post(client: &mut Client, path: &str, body: &[u8]) -> Result<u64> {
+pub(crate) fn post(client: &mut Client, path: &str, body: &[u8]) -> Result<u64> {
     let headers = [
         ("Content-Type", "application/x-protobuf"),
         ("Content-Encoding", "snappy"),

@@ -19,7 +19,8 @@ struct Arguments {
     /// How much: small (a smoke of minutes), medium, full (the published figures).
     #[arg(long, default_value = "full")]
     scale: Scale,
-    /// Only these phases: write1, query, restart, write10, scrape, blocks, window, cluster, cluster500, cluster12.
+    /// Only these phases: write1, query, restart, write10, scrape, blocks, window, promql, promql-blocks,
+    /// cluster, cluster500, cluster12.
     #[arg(long, value_delimiter = ',')]
     phases: Vec<Phase>,
     /// Only these systems: narthex, narthex-interval, prometheus, victoriametrics. By default all that can be had.

@@ -21,7 +21,7 @@ pub(super) fn measure(bench: &Bench, run: usize, system: &System, history: Histo
     let fleet = bench.fleet(bench.scale.blocks_targets);
     let targets = fleet.targets();
     // Only Narthex looks at windows: with a long one it takes old history, with a short one it closes it.
-    let mut running = Running::start(bench, system, &fleet, &Purpose { window: Some("4y"), scrape: None })?;
+    let mut running = Running::start(bench, system, &fleet, &Purpose { window: Some("4y"), ..Purpose::default() })?;
     let sent = bench.send(&running.address, targets, history, 10)?;
     running.finish_writing(bench)?;
     let (samples, bytes) = if system.kind == Kind::VictoriaMetrics {
@@ -32,9 +32,13 @@ pub(super) fn measure(bench: &Bench, run: usize, system: &System, history: Histo
     } else {
         if system.kind.is_narthex() {
             let query = format!("node_load1{{instance=\"{}\"}}", fleet.instance(0));
-            running.kill_and_restart(&Purpose { window: Some("1h"), scrape: None }, &query, history.end_ms())?;
+            running.kill_and_restart(
+                &Purpose { window: Some("1h"), ..Purpose::default() },
+                &query,
+                history.end_ms(),
+            )?;
         }
-        steady_blocks(&running.folder.join("storage"))?
+        steady_blocks(&running.folder.join("storage"), 1, CUT_TIME_MAX)?
     };
     let mut note = |metric, value, unit| report.note(run, system, (Phase::Blocks.id(), metric), value, unit);
     note("bytes per sample", bytes as f64 / samples as f64, Unit::Bytes)?;
@@ -44,11 +48,12 @@ pub(super) fn measure(bench: &Bench, run: usize, system: &System, history: Histo
     verdict.ensure_equal()
 }
 
-/// Samples in blocks below a folder, and the blocks' bytes, once both have stayed the same for a while.
-fn steady_blocks(storage: &Path) -> Result<(u64, u64)> {
+/// Samples in blocks below a folder, and the blocks' bytes, once there are `least` samples and both have stayed the same for
+/// a while. At most `most`.
+pub(super) fn steady_blocks(storage: &Path, least: u64, most: Duration) -> Result<(u64, u64)> {
     let (began, mut since, mut last) = (Instant::now(), Instant::now(), (0, 0));
-    while last.0 == 0 || since.elapsed() < STEADY_TIME {
-        ensure!(began.elapsed() < CUT_TIME_MAX, "no steady blocks within {CUT_TIME_MAX:?}: {last:?}");
+    while last.0 < least || since.elapsed() < STEADY_TIME {
+        ensure!(began.elapsed() < most, "no steady blocks of {least} samples within {most:?}: {last:?}");
         std::thread::sleep(Duration::from_secs(1));
         let now = blocks_below(storage)?;
         if now != last {

@@ -55,7 +55,7 @@ impl Drop for PageServer {
 pub(super) fn measure(bench: &Bench, run: usize, system: &System, report: &mut Report) -> Result<()> {
     let fleet = bench.fleet(bench.scale.targets);
     let server = PageServer::start(bench, fleet.targets())?;
-    let purpose = Purpose { scrape: Some((server.address.clone(), INTERVAL_S)), window: None };
+    let purpose = Purpose { scrape: Some((server.address.clone(), INTERVAL_S)), ..Purpose::default() };
     let mut running = Running::start(bench, system, &fleet, &purpose)?;
     let all = fleet.targets().to_string();
     running.wait("bring all targets up", Duration::from_secs(120), |running| {

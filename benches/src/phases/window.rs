@@ -15,7 +15,7 @@ pub(super) fn measure(bench: &Bench, run: usize, system: &System, history: Histo
     }
     let fleet = bench.fleet(bench.scale.window_targets);
     let targets = fleet.targets();
-    let running = Running::start(bench, system, &fleet, &Purpose { window: Some("4y"), scrape: None })?;
+    let running = Running::start(bench, system, &fleet, &Purpose { window: Some("4y"), ..Purpose::default() })?;
     let (short, rest) = history.split(bench.scale.window_minutes.1);
     bench.send(&running.address, targets, short, 10)?;
     running.finish_writing(bench)?;

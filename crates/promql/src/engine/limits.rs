@@ -38,12 +38,19 @@ pub struct Interrupt(Arc<Flag>);
 #[derive(Debug, Default)]
 struct Flag {
     state: AtomicU8,
+    /// Samples that workers had gone through since their last look, when they found the query stopped.
+    samples_after_stop: AtomicU64,
     /// How often it was looked at.
     #[cfg(test)]
     looks: AtomicU64,
     /// The look that finds the query canceled; 0: none does.
     #[cfg(test)]
     cancel_at: AtomicU64,
+    /// All samples that lay between two looks, and the most that did.
+    #[cfg(test)]
+    samples: AtomicU64,
+    #[cfg(test)]
+    samples_most: AtomicU64,
 }
 
 impl Interrupt {
@@ -67,10 +74,36 @@ impl Interrupt {
             _ => Err(QueryError::TimedOut),
         }
     }
+
+    /// As [`Interrupt::check`], by a worker that went through `samples` since it looked last.
+    fn check_after(&self, samples: usize) -> Result<(), QueryError> {
+        #[cfg(test)]
+        self.count_samples(samples as u64);
+        let checked = self.check();
+        if checked.is_err() {
+            self.0.samples_after_stop.fetch_add(samples as u64, Ordering::Relaxed);
+        }
+        checked
+    }
+
+    /// At most so many samples were gone through after the query was stopped, by all workers together that have seen it.
+    pub fn samples_after_stop(&self) -> u64 {
+        self.0.samples_after_stop.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
 impl Interrupt {
+    fn count_samples(&self, samples: u64) {
+        self.0.samples.fetch_add(samples, Ordering::Relaxed);
+        self.0.samples_most.fetch_max(samples, Ordering::Relaxed);
+    }
+
+    /// All samples that lay between two looks, and the most that did.
+    pub(crate) fn samples_between_looks(&self) -> (u64, u64) {
+        (self.0.samples.load(Ordering::Relaxed), self.0.samples_most.load(Ordering::Relaxed))
+    }
+
     fn count_look(&self) {
         let look = self.0.looks.fetch_add(1, Ordering::Relaxed) + 1;
         if look == self.0.cancel_at.load(Ordering::Relaxed) {
@@ -198,8 +231,18 @@ impl Ticker {
         if self.since < TICK_SAMPLES {
             return Ok(());
         }
-        self.since = 0;
-        self.interrupt.check()
+        self.look()
+    }
+
+    /// Says that much is to come, of which only the steps are gone through in one piece.
+    #[inline]
+    pub(crate) fn announce(&mut self, steps: usize, samples: usize) -> Result<(), QueryError> {
+        self.tick(steps.saturating_add(samples.min(TICK_SAMPLES)))
+    }
+
+    /// Looks now.
+    pub(crate) fn look(&mut self) -> Result<(), QueryError> {
+        self.interrupt.check_after(std::mem::take(&mut self.since))
     }
 
     /// Calls `f` for part after part of `items`, and looks in between.

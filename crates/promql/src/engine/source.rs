@@ -298,7 +298,7 @@ pub(crate) fn windows(
     }
     let numbers = [&call.numbers[0], &call.numbers[1]].map(|n| n.known().unwrap_or(Number::Const(0.0)));
     let arguments = Call { samples, windows, grid, spec: call.spec, numbers };
-    env.ticker.tick(grid.count + samples.ts.len())?;
+    env.ticker.announce(grid.count, samples.ts.len())?;
     if call.function == window::WindowFn::DoubleExponentialSmoothing {
         let holds = |windows: &Windows, i: usize| windows.lo.get(i) < windows.hi.get(i);
         let has_hists = !input.hists.ts.is_empty();

@@ -153,7 +153,7 @@ impl LeafWorker {
     /// Evaluates as much of the query as can be known of each of these series alone.
     pub fn push(&mut self, batch: &[Series]) -> Result<(), QueryError> {
         let plan = Arc::clone(&self.plan);
-        plan.params.interrupt.check()?;
+        self.ticker.look()?;
         for series in batch {
             self.push_one(&plan, series)?;
         }

@@ -57,6 +57,55 @@ fn an_interrupt_is_seen_at_least_every_100_000_samples_of_one_series() {
 }
 
 #[test]
+fn no_two_looks_are_further_apart_than_100_000_samples() {
+    let mut long_chunks = long_series();
+    // As long as a chunk can be.
+    let samples: Vec<(i64, f64)> = (0..SAMPLES).map(|i| (i * 1000, 1.0)).collect();
+    long_chunks.series[0].chunks = samples.chunks(65_535).map(chunk).collect();
+    for (double, chunks) in [(long_series(), "120"), (long_chunks, "65,535")] {
+        for text in [
+            DECODES,
+            "sum_over_time(x_total[20d])",
+            "rate(x_total[20d])",
+            "quantile_over_time(0.9, x_total[20d])",
+            "max_over_time(x_total[20d])",
+            "deriv(x_total[20d])",
+            "x_total",
+            "x_total[20d]",
+        ] {
+            let expr = parse_expr(text, &ParseOptions::ALL).unwrap();
+            let params = QueryParams::instant(TimestampMs(SAMPLES * 1000));
+            let interrupt = params.interrupt.clone();
+            evaluate(&expr, params, &double).unwrap();
+            let (all, most) = interrupt.samples_between_looks();
+            assert!(most <= 100_000, "{text}, chunks of {chunks}: {most} samples without a look");
+            let reads_all = u64::try_from(SAMPLES - 100_000).unwrap();
+            assert!(
+                all >= reads_all || text == "x_total",
+                "{text}, chunks of {chunks}: {all} of a million are told of"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stopped_worker_goes_through_100_000_further_samples_at_most() {
+    let double = long_series();
+    for text in [DECODES, "quantile_over_time(0.5, x_total[20d])", "rate(x_total[20d])"] {
+        let (all, _) = looks(text, &double, 0);
+        for look in [1, 2, all / 2, all] {
+            let expr = parse_expr(text, &ParseOptions::ALL).unwrap();
+            let params = QueryParams::instant(TimestampMs(SAMPLES * 1000));
+            let interrupt = params.interrupt.clone();
+            interrupt.cancel_at(look);
+            assert!(matches!(evaluate(&expr, params, &double), Err(QueryError::Canceled)), "{text}");
+            let after = interrupt.samples_after_stop();
+            assert!(after <= 100_000, "{text}, stopped at look {look} of {all}: {after}");
+        }
+    }
+}
+
+#[test]
 fn each_look_can_end_a_query() {
     let double = long_series();
     for text in ["quantile_over_time(0.5, x_total[20d])", "rate(x_total[20d])"] {
