@@ -1,6 +1,7 @@
 //! The little of protobuf's wire format that our hand-written decoders need: fields of a message, lent from its bytes.
 //!
-//! *Never* knows a message, allocates, or looks beyond the message that it was given.
+//! *Never* knows a message but the two that all of Prometheus' formats share, allocates, or looks beyond the message that it was
+//! given.
 
 use std::fmt;
 
@@ -186,6 +187,38 @@ pub fn delimited(stream: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let mut fields = Fields::new(stream);
     let n = usize::try_from(fields.varint()?).map_err(|_| Malformed::EndsEarly)?;
     fields.rest.split_at_checked(n).ok_or(Malformed::EndsEarly)
+}
+
+/// A label: its name is field 1, its value field 2. Source: `LabelPair` of `metrics.proto`, `Label` of `types.proto`.
+#[inline]
+pub fn label(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (mut name, mut value): (&[u8], &[u8]) = (b"", b"");
+    let mut fields = Fields::new(message);
+    while let Some((number, content)) = fields.next()? {
+        match (number, content) {
+            (1, Content::Bytes(b)) => name = b,
+            (2, Content::Bytes(b)) => value = b,
+            (1 | 2, _) => return Err(Malformed::WrongWireType),
+            _ => {}
+        }
+    }
+    Ok((name, value))
+}
+
+/// A span of buckets of a native histogram, offset and length. Source: `BucketSpan` of both files.
+#[inline]
+pub fn span(message: &[u8]) -> Result<(i32, u32), Malformed> {
+    let (mut offset, mut length) = (0, 0);
+    let mut fields = Fields::new(message);
+    while let Some((number, content)) = fields.next()? {
+        match (number, content) {
+            (1, Content::Varint(n)) => offset = zigzag(n) as i32,
+            (2, Content::Varint(n)) => length = n as u32,
+            (1 | 2, _) => return Err(Malformed::WrongWireType),
+            _ => {}
+        }
+    }
+    Ok((offset, length))
 }
 
 /// Field 1 of a series, a label, whose field 1 is the name and whose field 2 is the value; and what follows.

@@ -94,7 +94,7 @@ impl<'a> Series<'a> {
         fields.plain_labels(|name, value| self.labels.push((name, value)));
         while let Some((number, content)) = fields.next()? {
             match (number, content) {
-                (1, Content::Bytes(label)) => self.labels.push(read_label(label)?),
+                (1, Content::Bytes(label)) => self.labels.push(protowire::label(label)?),
                 (2, Content::Bytes(sample)) => self.samples.push(read_sample(sample)?),
                 (3, Content::Bytes(exemplar)) => self.exemplars.push(exemplar),
                 (4, Content::Bytes(histogram)) => self.histograms.push(histogram),
@@ -172,20 +172,6 @@ fn check_labels(packed: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn read_label(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let (mut name, mut value): (&[u8], &[u8]) = (b"", b"");
-    let mut fields = Fields::new(bytes);
-    while let Some((number, content)) = fields.next()? {
-        match (number, content) {
-            (1, Content::Bytes(b)) => name = b,
-            (2, Content::Bytes(b)) => value = b,
-            (1 | 2, _) => return Err(Malformed::WrongWireType),
-            _ => {}
-        }
-    }
-    Ok((name, value))
-}
-
 pub(crate) fn read_sample(bytes: &[u8]) -> Result<(i64, f64), Malformed> {
     let (mut t, mut v) = (0, 0.0);
     let mut fields = Fields::new(bytes);
@@ -208,7 +194,7 @@ fn read_exemplar(bytes: &[u8]) -> Result<RawExemplar<'_>, Malformed> {
     let mut fields = Fields::new(bytes);
     while let Some((number, content)) = fields.next()? {
         match (number, content) {
-            (1, Content::Bytes(label)) => labels.push(read_label(label)?),
+            (1, Content::Bytes(label)) => labels.push(protowire::label(label)?),
             (2, Content::Fixed64(bits)) => v = f64::from_bits(bits),
             (3, Content::Varint(n)) => t = n.cast_signed(),
             (1..=3, _) => return Err(Malformed::WrongWireType),

@@ -69,15 +69,5 @@ fn hint(n: u64) -> CounterResetHint {
 }
 
 fn read_span(bytes: &[u8]) -> Result<Span, Malformed> {
-    let mut span = Span::default();
-    let mut fields = Fields::new(bytes);
-    while let Some((number, content)) = fields.next()? {
-        match (number, content) {
-            (1, Content::Varint(n)) => span.offset = zigzag(n) as i32,
-            (2, Content::Varint(n)) => span.length = n as u32,
-            (1 | 2, _) => return Err(Malformed::WrongWireType),
-            _ => {}
-        }
-    }
-    Ok(span)
+    protowire::span(bytes).map(|(offset, length)| Span { offset, length })
 }

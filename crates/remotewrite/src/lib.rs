@@ -7,6 +7,8 @@
 mod decode;
 mod histogram;
 mod snappy;
+#[cfg(test)]
+mod testing;
 pub mod v2;
 
 pub use decode::{Counts, WriteRequest};

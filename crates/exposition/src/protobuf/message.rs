@@ -145,10 +145,10 @@ impl<'a> RawHistogram<'a> {
                 (6, Content::Fixed64(bits)) => self.zero_threshold = f64::from_bits(bits),
                 (7, Content::Varint(n)) => self.zero_count = n,
                 (8, Content::Fixed64(bits)) => self.zero_count_float = f64::from_bits(bits),
-                (9, Content::Bytes(span)) => self.negative_spans.push(read_span(span)?),
+                (9, Content::Bytes(span)) => self.negative_spans.push(span_of(span)?),
                 (10, content) => content.zigzags(|n| self.negative_deltas.push(n))?,
                 (11, content) => content.doubles(&mut self.negative_counts)?,
-                (12, Content::Bytes(span)) => self.positive_spans.push(read_span(span)?),
+                (12, Content::Bytes(span)) => self.positive_spans.push(span_of(span)?),
                 (13, content) => content.zigzags(|n| self.positive_deltas.push(n))?,
                 (14, content) => content.doubles(&mut self.positive_counts)?,
                 (16, Content::Bytes(exemplar)) => self.exemplars.push(exemplar),
@@ -186,25 +186,11 @@ impl Bucket<'_> {
 }
 
 fn read_label(bytes: &[u8]) -> Result<(&str, &str), ProtobufError> {
-    let (name, value) = read_pair(bytes)?;
+    let (name, value) = protowire::label(bytes)?;
     let in_words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let is_name = text(name).filter(|name| !name.is_empty());
     let name = is_name.ok_or_else(|| ProtobufError::LabelName(in_words(name)))?;
     Ok((name, std::str::from_utf8(value).map_err(|_| ProtobufError::LabelValue(in_words(value)))?))
-}
-
-fn read_pair(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let (mut name, mut value): (&[u8], &[u8]) = (b"", b"");
-    let mut fields = Fields::new(bytes);
-    while let Some((number, content)) = fields.next()? {
-        match (number, content) {
-            (1, Content::Bytes(b)) => name = b,
-            (2, Content::Bytes(b)) => value = b,
-            (1 | 2, _) => return Err(Malformed::WrongWireType),
-            _ => {}
-        }
-    }
-    Ok((name, value))
 }
 
 /// The value of a gauge or of what has no type.
@@ -250,18 +236,8 @@ fn read_bucket(bytes: &[u8]) -> Result<Bucket<'_>, Malformed> {
     Ok(bucket)
 }
 
-fn read_span(bytes: &[u8]) -> Result<Span, Malformed> {
-    let mut span = Span::default();
-    let mut fields = Fields::new(bytes);
-    while let Some((number, content)) = fields.next()? {
-        match (number, content) {
-            (1, Content::Varint(n)) => span.offset = zigzag(n) as i32,
-            (2, Content::Varint(n)) => span.length = n as u32,
-            (1 | 2, _) => return Err(Malformed::WrongWireType),
-            _ => {}
-        }
-    }
-    Ok(span)
+fn span_of(bytes: &[u8]) -> Result<Span, Malformed> {
+    protowire::span(bytes).map(|(offset, length)| Span { offset, length })
 }
 
 /// An exemplar; `None` where its labels cannot be: then it is left out, and the sample stays.
@@ -271,7 +247,7 @@ pub(super) fn exemplar(bytes: &[u8]) -> Result<Option<Exemplar>, Malformed> {
     while let Some((number, content)) = fields.next()? {
         match (number, content) {
             (1, Content::Bytes(label)) => {
-                let (name, value) = read_pair(label)?;
+                let (name, value) = protowire::label(label)?;
                 labels.push(std::str::from_utf8(name).ok().zip(std::str::from_utf8(value).ok()));
             }
             (2, Content::Fixed64(bits)) => value = f64::from_bits(bits),

@@ -1,22 +1,10 @@
-use std::sync::{Arc, LazyLock, Mutex};
-
-use batch::{Batch, Column};
-use futures::FutureExt;
-use model::{CounterResetHint, Histogram, SampleValue, Span, TenantId, TimestampMs};
+use model::{CounterResetHint, Histogram, SampleValue, Span};
 use proptest::prelude::*;
 use storage::{AppendError, AppendOutcome};
-use tokio::runtime::Runtime;
-use writer::Limits;
-use writer::testing::{TAKEN, saying};
+
+use crate::testing::{self, Stored, bytes_field, double};
 
 use super::*;
-
-/// Builds protobuf by hand: field number and bytes.
-fn bytes_field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    put_text(&mut out, content);
-    out
-}
 
 fn label(name: &str, value: &str) -> Vec<u8> {
     bytes_field(1, &[bytes_field(1, name.as_bytes()), bytes_field(2, value.as_bytes())].concat())
@@ -33,52 +21,8 @@ fn series(parts: &[Vec<u8>]) -> Vec<u8> {
     bytes_field(1, &parts.concat())
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn take(&self, batch: &Batch) {
-        let mut labels = std::collections::BTreeMap::new();
-        let mut lines = self.0.lock().unwrap();
-        for column in batch.sections().flat_map(|s| s.columns()) {
-            match column {
-                Column::Definitions(d) => d.for_each(|d| drop(labels.insert(d.id, d.labels.to_labels()))),
-                Column::Floats(f) => {
-                    f.for_each_run(|id, s| lines.extend(s.map(|(t, v)| format!("{} {v} @{t}", labels[&id]))));
-                }
-                Column::Histograms(h) => lines.extend(h.map(|h| {
-                    let SampleValue::FloatHistogram(f) = &h.value else {
-                        return format!("{} {:?} @{}", labels[&h.id], h.value, h.timestamp);
-                    };
-                    format!("{} float {} {:?} @{}", labels[&h.id], f.count, f.positive_buckets, h.timestamp)
-                })),
-                Column::Exemplars(e) => {
-                    lines.extend(e.map(|e| format!("exemplar {} {}", e.labels.to_labels(), e.value)))
-                }
-                Column::Metadata(m) => lines.extend(m.map(|m| format!("{} {}", m.name, m.metadata.metric_type))),
-            }
-        }
-        lines.sort();
-    }
-}
-
-/// Writers want one; what is written here waits for nothing.
-static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
-
-fn write(request: &[u8]) -> (Vec<String>, Result<AppendOutcome, AppendError>) {
-    let lines = Lines::default();
-    let _within = RUNTIME.enter();
-    let replica = lines.clone();
-    let take = move |batch: &Batch| {
-        replica.take(batch);
-        TAKEN
-    };
-    let writer = saying(take, Limits::default());
-    let outcome =
-        writer.write(&TenantId::anonymous(), &WriteRequest::new(request), TimestampMs(100)).now_or_never().unwrap();
-    let lines = lines.0.lock().unwrap().clone();
-    (lines, outcome)
+fn write(request: &[u8]) -> (Stored, Result<AppendOutcome, AppendError>) {
+    testing::write(Ok(&WriteRequest::new(request)))
 }
 
 #[test]
@@ -88,7 +32,7 @@ fn series_come_with_sorted_labels_whatever_their_order() {
         series(&[sample(1, 5.0), label("zone", ""), label("job", "b"), label("__name__", "up")]),
     ]
     .concat();
-    let (lines, outcome) = write(&request);
+    let (Stored { lines, .. }, outcome) = write(&request);
     assert_eq!(
         lines,
         [r#"{__name__="up", job="a"} 0 @2"#, r#"{__name__="up", job="a"} 1 @1"#, r#"{__name__="up", job="b"} 5 @1"#]
@@ -105,8 +49,11 @@ fn metadata_and_exemplars_are_kept_and_bad_histograms_refused() {
     let histogram = bytes_field(4, &[1 << 3, 5]);
     let metadata = bytes_field(3, &[vec![1 << 3, 1], bytes_field(2, b"up"), bytes_field(4, b"help")].concat());
     let request = [series(&[label("__name__", "up"), sample(1, 1.0), exemplar, histogram]), metadata].concat();
-    let (lines, outcome) = write(&request);
-    assert_eq!(lines, [r#"exemplar {trace_id="abc"} 7"#, "up counter", r#"{__name__="up"} 1 @1"#]);
+    let (Stored { lines, .. }, outcome) = write(&request);
+    assert_eq!(
+        lines,
+        [r#"exemplar {trace_id="abc"} 7 @9"#, r#"family up counter "help" """#, r#"{__name__="up"} 1 @1"#]
+    );
     let outcome = outcome.unwrap();
     assert_eq!((outcome.stored_samples, outcome.stored_exemplars), (1, 1));
     assert_eq!(outcome.rejections[0].reason, RejectReason::InvalidHistogram);
@@ -114,10 +61,6 @@ fn metadata_and_exemplars_are_kept_and_bad_histograms_refused() {
         WriteRequest::new(&request).validate(),
         Ok(Counts { series: 1, samples: 1, histograms: 1, exemplars: 1 })
     );
-}
-
-fn double(number: u8, v: f64) -> Vec<u8> {
-    [&[number << 3 | 1][..], &v.to_le_bytes()].concat()
 }
 
 #[test]
@@ -141,7 +84,7 @@ fn histograms_of_both_kinds_are_kept() {
     custom.extend_from_slice(&[0x82, 1, 8]);
     custom.extend_from_slice(&0.5f64.to_le_bytes());
     let fields = [label("__name__", "h"), bytes_field(4, &integer), bytes_field(4, &custom)];
-    let (lines, outcome) = write(&series(&fields));
+    let (Stored { lines, histograms }, outcome) = write(&series(&fields));
     assert_eq!(outcome.unwrap().stored_samples, 2);
     let expected = Histogram {
         counter_reset_hint: CounterResetHint::NotReset,
@@ -154,11 +97,8 @@ fn histograms_of_both_kinds_are_kept() {
         positive_buckets: vec![3, -1],
         ..Histogram::default()
     };
-    let expected = SampleValue::Histogram(Box::new(expected));
-    assert_eq!(
-        lines,
-        [format!("{{__name__=\"h\"}} {expected:?} @7"), r#"{__name__="h"} float 2.5 [2.5] @8"#.to_owned()]
-    );
+    assert_eq!(histograms[0], SampleValue::Histogram(Box::new(expected)));
+    assert_eq!(lines, [r#"{__name__="h"} floats -53 [0.5] [2.5] @8"#, r#"{__name__="h"} integers 1 [] [3.0, 2.0] @7"#]);
 }
 
 #[test]
@@ -174,7 +114,7 @@ fn unusable_labels_are_refused_and_the_rest_is_stored() {
         ]),
     ];
     let good = series(&[label("__name__", "up"), sample(1, 1.0)]);
-    let (lines, outcome) = write(&[bad.concat(), good].concat());
+    let (Stored { lines, .. }, outcome) = write(&[bad.concat(), good].concat());
     assert_eq!(lines, [r#"{__name__="up"} 1 @1"#]);
     let rejections = outcome.unwrap().rejections;
     assert_eq!((rejections[0].reason, rejections[0].sample_count), (RejectReason::InvalidLabels, 4));
@@ -184,7 +124,7 @@ fn unusable_labels_are_refused_and_the_rest_is_stored() {
 fn a_malformed_request_changes_nothing() {
     let good = series(&[label("__name__", "up"), sample(1, 1.0)]);
     for bad in [&[0x0a, 5, 1][..], &[0x0f], &[0x0a, 2, 0x0a, 9], &[8, 1], &[0xff; 11]] {
-        let (lines, outcome) = write(&[&good[..], bad].concat());
+        let (Stored { lines, .. }, outcome) = write(&[&good[..], bad].concat());
         assert!(matches!(outcome, Err(AppendError::Malformed(_))), "{bad:?}");
         assert!(lines.is_empty());
     }

@@ -1,26 +1,10 @@
-use std::sync::{Arc, LazyLock, Mutex};
-
-use batch::{Batch, Column};
-use futures::FutureExt;
-use model::{SampleValue, TenantId, TimestampMs};
+use model::TimestampMs;
 use proptest::prelude::*;
 use storage::{AppendError, AppendOutcome};
-use tokio::runtime::Runtime;
-use writer::Limits;
-use writer::testing::{TAKEN, saying};
+
+use crate::testing::{self, Stored, bytes_field, double};
 
 use super::*;
-
-/// Builds protobuf by hand: a field with bytes.
-fn bytes_field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    put_text(&mut out, content);
-    out
-}
-
-fn double(number: u8, v: f64) -> Vec<u8> {
-    [&[number << 3 | 1][..], &v.to_le_bytes()].concat()
-}
 
 const SYMBOLS: &[&str] = &["", "__name__", "m_bucket", "job", "a", "help text", "seconds", "trace_id", "abc"];
 
@@ -45,65 +29,13 @@ fn request(all: &[Vec<u8>]) -> Vec<u8> {
     [symbols(), all.concat()].concat()
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn take(&self, batch: &Batch) {
-        let mut labels = std::collections::BTreeMap::new();
-        let mut lines = self.0.lock().unwrap();
-        for column in batch.sections().flat_map(|s| s.columns()) {
-            match column {
-                Column::Definitions(d) => d.for_each(|d| drop(labels.insert(d.id, d.labels.to_labels()))),
-                Column::Floats(f) => {
-                    f.for_each_run(|id, s| lines.extend(s.map(|(t, v)| format!("{} {v} @{t}", labels[&id]))));
-                }
-                Column::Histograms(h) => lines.extend(h.map(|h| {
-                    let (kind, f) = match &h.value {
-                        SampleValue::Histogram(i) => ("integers", i.to_float()),
-                        SampleValue::FloatHistogram(f) => ("floats", (**f).clone()),
-                        SampleValue::Float(_) => unreachable!("a column of histograms"),
-                    };
-                    let (bounds, buckets) = (&f.custom_values, &f.positive_buckets);
-                    format!("{} {kind} {} {bounds:?} {buckets:?} @{}", labels[&h.id], f.schema, h.timestamp)
-                })),
-                Column::Exemplars(e) => {
-                    lines.extend(e.map(|e| format!("exemplar {} {} @{}", e.labels.to_labels(), e.value, e.timestamp)));
-                }
-                Column::Metadata(m) => lines.extend(m.map(|m| {
-                    let model::Metadata { metric_type, help, unit } = m.metadata;
-                    format!("family {} {metric_type} {help:?} {unit:?}", m.name)
-                })),
-            }
-        }
-        lines.sort();
-    }
-}
-
-/// Writers want one; what is written here waits for nothing.
-static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
-
-fn write(request: &[u8]) -> (Vec<String>, Result<AppendOutcome, AppendError>) {
-    let lines = Lines::default();
-    let _within = RUNTIME.enter();
-    let replica = lines.clone();
-    let take = move |batch: &Batch| {
-        replica.take(batch);
-        TAKEN
-    };
-    let writer = saying(take, Limits::default());
-    let outcome = match Request::new(request) {
-        Ok(request) => writer.write(&TenantId::anonymous(), &request, TimestampMs(100)).now_or_never().unwrap(),
-        Err(why) => Err(AppendError::Malformed(why)),
-    };
-    let lines = lines.0.lock().unwrap().clone();
-    (lines, outcome)
+fn write(request: &[u8]) -> (Stored, Result<AppendOutcome, AppendError>) {
+    testing::write(Request::new(request).as_ref().map_err(Clone::clone))
 }
 
 /// What is stored of a request, and in words what is refused.
 fn check(request: &[u8], stored: &[&str], refused: &[&str]) {
-    let (lines, outcome) = write(request);
+    let (Stored { lines, .. }, outcome) = write(request);
     assert_eq!(lines, stored);
     let outcome = outcome.unwrap();
     let got: Vec<String> = outcome.rejections.iter().map(|r| format!("{} {}", r.sample_count, r.example)).collect();
@@ -157,20 +89,13 @@ fn metadata_that_was_stored_is_not_written_again_for_a_while() {
     };
     let known = KnownFamilies::default();
     let told = |help: u8, now: i64, is_stored: bool| {
-        let (lines, _within) = (Lines::default(), RUNTIME.enter());
-        let replica = lines.clone();
-        let take = move |batch: &Batch| {
-            replica.take(batch);
-            TAKEN
-        };
-        let writer = saying(take, Limits::default());
         let message = family(help);
         let request = Request::new(&message).unwrap().leaving_out(&known, TimestampMs(now));
-        writer.write(&TenantId::anonymous(), &request, TimestampMs(100)).now_or_never().unwrap().unwrap();
+        let (Stored { lines, .. }, outcome) = testing::write(Ok(&request));
+        outcome.unwrap();
         if is_stored {
             request.is_stored();
         }
-        let lines = lines.0.lock().unwrap();
         lines.iter().any(|line| line.starts_with("family a gauge"))
     };
     const MINUTE: i64 = 60_000;
@@ -204,7 +129,7 @@ fn histograms_of_all_kinds_are_kept_and_bad_ones_refused() {
     let bad = [vec![1 << 3, 3], at(4)].concat();
     let all = [integers, floats, custom, bad].map(|histogram| bytes_field(3, &histogram));
     let one = series(&[refs(&[1, 4]), all.concat()]);
-    let (lines, outcome) = write(&request(std::slice::from_ref(&one)));
+    let (Stored { lines, .. }, outcome) = write(&request(std::slice::from_ref(&one)));
     assert_eq!(
         lines,
         [
@@ -254,7 +179,7 @@ fn a_series_that_cannot_be_is_refused_alone_in_prometheus_words() {
             r#"0 parsing exemplar for series {__name__="a"}: invalid labelRefs length 1"#,
         ),
     ] {
-        let (lines, outcome) = write(&request(&[bad, good()]));
+        let (Stored { lines, .. }, outcome) = write(&request(&[bad, good()]));
         let outcome = outcome.unwrap();
         let got: Vec<_> = outcome.rejections.iter().map(|r| format!("{} {}", r.sample_count, r.example)).collect();
         assert_eq!(got, [words]);
@@ -268,7 +193,7 @@ fn a_series_that_cannot_be_is_refused_alone_in_prometheus_words() {
 fn a_malformed_request_changes_nothing() {
     let good = || request(&[series(&[refs(&[1, 4]), sample(1, 1.0)])]);
     for bad in [&[0x2a, 5, 1][..], &[0x2a, 2, 0x0a, 9], &[0x28, 1], &[0x20, 1], &[0xff; 11], &[0x2a, 2, 0x12, 1]] {
-        let (lines, outcome) = write(&[&good()[..], bad].concat());
+        let (Stored { lines, .. }, outcome) = write(&[&good()[..], bad].concat());
         assert!(matches!(outcome, Err(AppendError::Malformed(_))), "{bad:?}");
         assert!(lines.is_empty());
     }
