@@ -171,12 +171,13 @@ fn wait_for_scrapes(server: &mut Server, at_ms: i64) -> Result<()> {
     })
 }
 
-/// A time near this one, to whose left no window of whole seconds has a sample at its very edge: Prometheus 2 and 3
-/// differ there.
+/// A time near this one, to whose left no window of whole seconds has a sample at its very edge, nor a step of a subquery, which
+/// lies at a whole second: Prometheus 2 and 3 differ there.
 fn off_grid(server: &mut Server, near_ms: i64) -> Result<i64> {
     let raw = server.query("up[1m]", near_ms)?;
     let mut phases: Vec<i64> =
         raw.series().iter().flat_map(|one| one.samples.iter().map(|sample| sample.0.rem_euclid(1000))).collect();
+    phases.push(0);
     phases.sort_unstable();
     let free = (0..1000).map(|back| near_ms - back).find(|at| phases.binary_search(&at.rem_euclid(1000)).is_err());
     free.context("samples at every millisecond")
