@@ -166,16 +166,7 @@ impl Iterator for MetadataIter<'_> {
     type Item = MetadataEntry;
     fn next(&mut self) -> Option<MetadataEntry> {
         let mut c = Cursor(self.0);
-        let metric_type = match c.u8()? {
-            1 => MetricType::Counter,
-            2 => MetricType::Gauge,
-            3 => MetricType::Histogram,
-            4 => MetricType::GaugeHistogram,
-            5 => MetricType::Summary,
-            6 => MetricType::Info,
-            7 => MetricType::StateSet,
-            _ => MetricType::Unknown,
-        };
+        let metric_type = MetricType::of_code(u64::from(c.u8()?));
         let mut text = || std::str::from_utf8(c.sized()?).ok().map(str::to_owned);
         let (name, help, unit) = (text()?, text()?, text()?);
         self.0 = c.0;

@@ -25,6 +25,21 @@ pub enum MetricType {
 }
 
 impl MetricType {
+    /// The type of a number in remote write 1.0 and 2.0, and in our batches, which have the same; what there is none of is unknown.
+    /// Source: `MetricType` of `prompb/types.proto`.
+    pub fn of_code(code: u64) -> MetricType {
+        match code {
+            1 => MetricType::Counter,
+            2 => MetricType::Gauge,
+            3 => MetricType::Histogram,
+            4 => MetricType::GaugeHistogram,
+            5 => MetricType::Summary,
+            6 => MetricType::Info,
+            7 => MetricType::StateSet,
+            _ => MetricType::Unknown,
+        }
+    }
+
     /// The word of the HTTP API and of OpenMetrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -230,7 +230,7 @@ fn read_metadata(bytes: &[u8]) -> Result<(String, Metadata), Malformed> {
     let mut fields = Fields::new(bytes);
     while let Some((number, content)) = fields.next()? {
         match (number, content) {
-            (1, Content::Varint(n)) => metadata.metric_type = metric_type(n),
+            (1, Content::Varint(n)) => metadata.metric_type = MetricType::of_code(n),
             (2, Content::Bytes(b)) => name = text(b),
             (4, Content::Bytes(b)) => metadata.help = text(b),
             (5, Content::Bytes(b)) => metadata.unit = text(b),
@@ -239,19 +239,6 @@ fn read_metadata(bytes: &[u8]) -> Result<(String, Metadata), Malformed> {
         }
     }
     Ok((name, metadata))
-}
-
-pub(crate) fn metric_type(code: u64) -> MetricType {
-    match code {
-        1 => MetricType::Counter,
-        2 => MetricType::Gauge,
-        3 => MetricType::Histogram,
-        4 => MetricType::GaugeHistogram,
-        5 => MetricType::Summary,
-        6 => MetricType::Info,
-        7 => MetricType::StateSet,
-        _ => MetricType::Unknown,
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use protowire::{Content, Fields, Malformed};
 use storage::RejectReason;
 use writer::SampleSink;
 
-use crate::decode::{EXEMPLAR_LABEL_CHARS_MAX, metric_type, read_sample};
+use crate::decode::{EXEMPLAR_LABEL_CHARS_MAX, read_sample};
 
 use super::symbols::{Symbol, Symbols};
 
@@ -203,7 +203,7 @@ fn read_metadata(bytes: &[u8], metadata: &mut RawMetadata) -> Result<(), Malform
     let mut fields = Fields::new(bytes);
     while let Some((number, content)) = fields.next()? {
         match (number, content) {
-            (1, Content::Varint(n)) => metadata.metric_type = metric_type(n),
+            (1, Content::Varint(n)) => metadata.metric_type = MetricType::of_code(n),
             (3, Content::Varint(n)) => metadata.help = reference(n),
             (4, Content::Varint(n)) => metadata.unit = reference(n),
             (1 | 3 | 4, _) => return Err(Malformed::WrongWireType),
